@@ -1,0 +1,74 @@
+"""Every bound, once: name, unit, reply. Tests make them tiny.
+
+All values are the defaults of `Limits`; the configuration may change those marked (config).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    # -- IMAP framing: what a peer may make us hold --
+    line: int = 64 * KIB  # octets of one command without its literals; beyond: BAD [TOOBIG], line swallowed
+    command_literal: int = 64 * KIB  # octets of one literal outside APPEND, after login: NO [TOOBIG]
+    literal_before_login: int = 8 * KIB  # octets: BAD [TOOBIG]
+    literals_per_command: int = 1000
+    command_total: int = 1 * MIB  # octets of one command with all its literals (not APPEND's message)
+    append: int = 150 * MIB  # (config) octets of one APPEND; APPENDLIMIT announces it
+    append_landable: int = 35 * MIB  # (config) octets that the mailbox's own size limit lets us land
+    swallow_factor: int = 2  # an oversized {n+} up to swallow_factor * append is read and dropped, then NO; beyond: BYE
+    paren_depth: int = 32  # nesting of lists and search keys
+    list_items: int = 10_000  # items in one parenthesised list
+    search_keys: int = 1000
+    sequence_ranges: int = 20_000  # ranges in one sequence set
+    keywords_per_store: int = 100
+    keyword_octets: int = 255
+    mailbox_name_octets: int = 1024  # of the encoded name
+    mailbox_depth: int = 50
+    pipelined: int = 16  # commands parsed ahead of the one that runs
+    # -- output --
+    flush: int = 64 * KIB  # octets gathered before a write
+    rows_per_batch: int = 256
+    # -- sessions --
+    connections: int = 10_000  # of one process
+    connections_per_address: int = 200
+    connections_per_user: int = 50
+    bad_commands: int = 50  # BADs in a row before BYE
+    login_attempts: int = 5  # of one connection before BYE
+    login_delay: float = 2.0  # seconds before a failed login is answered
+    login_timeout: float = 120.0  # seconds not authenticated
+    idle_timeout: float = 30 * 60.0  # seconds, RFC 9051 section 5.4
+    # -- bodies --
+    body_memory: int = 256 * MIB  # octets of message bodies in memory, all accounts
+    body_spool: int = 8 * MIB  # a `$value` above this is kept in the encrypted spool, not in memory
+    spool_in_flight: int = 512 * MIB  # octets of APPEND and DATA in flight, all sessions
+    # -- MIME --
+    mime_parts: int = 10_000
+    mime_depth: int = 100
+    header_octets: int = 1 * MIB
+    mime_parameters: int = 500  # of one header field, RFC 2231 pieces included
+    addresses: int = 10_000  # of one header field
+    # -- search --
+    search_unknown_bodies: int = 200  # this many bodies are fetched to make TEXT and BODY exact
+    # -- Graph --
+    in_flight: int = 4  # requests of one mailbox
+    requests_per_10min: int = 9_600
+    upload_per_5min: int = 140 * MIB
+    page: int = 500  # items of a listing page
+    delta_page: int = 500
+    request_body: int = 4 * MIB  # octets of one Graph request, base64 included
+    inline_attachment: int = 3 * MIB  # above: upload session
+    graph_timeout: float = 60.0  # seconds for one request
+    graph_patience: float = 120.0  # seconds all tries of one call together
+    change_log: int = 65_536  # changes an index remembers for laggards
+    # -- SMTP --
+    recipients: int = 500  # 452 4.5.3 beyond
+    message: int = 35 * MIB  # (config) octets of one submission, SIZE announces it
+
+
+DEFAULT_LIMITS = Limits()

@@ -1,0 +1,235 @@
+"""One frozen class per IMAP command (RFC 3501 section 6, RFC 9051 section 6): parse to a value, then execute.
+
+Mailbox names are decoded text (modified UTF-7 undone) with `/` as hierarchy delimiter, `INBOX` in upper case
+whatever its spelling was. A command that fails to parse is `BadCommand` from `core.errors`, and its tag is kept
+where one was readable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gateway.core.runs import Runs
+from gateway.core.types import FlagChange, Flags
+from gateway.wire.fetchatt import FetchItem
+from gateway.wire.searchkey import SearchKey
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    tag: bytes
+
+
+# -- any state --
+
+
+@dataclass(frozen=True, slots=True)
+class Capability(Command): ...
+
+
+@dataclass(frozen=True, slots=True)
+class Noop(Command): ...
+
+
+@dataclass(frozen=True, slots=True)
+class Logout(Command): ...
+
+
+@dataclass(frozen=True, slots=True)
+class Id(Command):
+    """RFC 2971; at most 30 fields, None for NIL."""
+
+    params: tuple[tuple[bytes, bytes | None], ...]
+
+
+# -- not authenticated --
+
+
+@dataclass(frozen=True, slots=True)
+class StartTls(Command): ...
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate(Command):
+    """`initial` is the raw base64 text of SASL-IR (RFC 4959), b"=" for an empty one, None if absent."""
+
+    mechanism: bytes
+    initial: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Login(Command):
+    user: bytes
+    password: bytes
+
+    def __repr__(self) -> str:
+        return f"Login(tag={self.tag!r}, user=..., password=...)"
+
+
+# -- authenticated --
+
+
+@dataclass(frozen=True, slots=True)
+class Enable(Command):
+    capabilities: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Select(Command):
+    mailbox: str
+    condstore: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Examine(Command):
+    mailbox: str
+    condstore: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Create(Command):
+    mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delete(Command):
+    mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rename(Command):
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe(Command):
+    mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe(Command):
+    mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class List(Command):
+    """LIST; the extended forms (RFC 5258, RFC 6154, RFC 5819) fill the last three."""
+
+    reference: str
+    patterns: tuple[str, ...]
+    selection: tuple[bytes, ...] = ()  # upper case: SUBSCRIBED REMOTE RECURSIVEMATCH SPECIAL-USE
+    returns: tuple[bytes, ...] = ()  # upper case: SUBSCRIBED CHILDREN SPECIAL-USE STATUS
+    status_items: tuple[bytes, ...] = ()
+    extended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lsub(Command):
+    reference: str
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace(Command): ...
+
+
+@dataclass(frozen=True, slots=True)
+class Status(Command):
+    """Items in upper case: MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN (HIGHESTMODSEQ DELETED SIZE APPENDLIMIT)."""
+
+    mailbox: str
+    items: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AppendStart(Command):
+    """APPEND up to its message literal: what the session must decide on before it sends `+`.
+
+    The framer stops at the literal; the message's octets follow as chunks, never in a command value.
+    `internal_date` is seconds since 1970 UTC, None for now. `size` is the literal's octets,
+    `sync` whether the client waits for `+`.
+    """
+
+    mailbox: str
+    flags: Flags
+    internal_date: int | None
+    size: int
+    sync: bool
+    zone_minutes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Idle(Command): ...
+
+
+# -- selected --
+
+
+@dataclass(frozen=True, slots=True)
+class Check(Command): ...
+
+
+@dataclass(frozen=True, slots=True)
+class Close(Command): ...
+
+
+@dataclass(frozen=True, slots=True)
+class Unselect(Command): ...
+
+
+@dataclass(frozen=True, slots=True)
+class Expunge(Command): ...
+
+
+@dataclass(frozen=True, slots=True)
+class UidExpunge(Command):
+    ids: Runs
+
+
+@dataclass(frozen=True, slots=True)
+class Search(Command):
+    """`returns` is None for plain SEARCH, else ESEARCH's options in upper case (RFC 4731)."""
+
+    by_uid: bool
+    key: SearchKey
+    returns: tuple[bytes, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch(Command):
+    by_uid: bool
+    ids: Runs
+    items: tuple[FetchItem, ...]
+    changed_since: int | None = None
+    vanished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Store(Command):
+    by_uid: bool
+    ids: Runs
+    change: FlagChange
+    silent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Copy(Command):
+    by_uid: bool
+    ids: Runs
+    mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class Move(Command):
+    by_uid: bool
+    ids: Runs
+    mailbox: str
+
+
+class Marker:
+    """Continuation lines that are not commands."""
+
+    IDLE_DONE: ClassVar[bytes] = b"DONE"
+    SASL_CANCEL: ClassVar[bytes] = b"*"

@@ -1,0 +1,75 @@
+"""FETCH attributes as values (RFC 9051 section 6.4.5; RFC 3501 section 6.4.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Att(StrEnum):
+    """Attributes without arguments. RFC822.* are RFC 3501's; macros are expanded by the grammar."""
+
+    UID = "UID"
+    FLAGS = "FLAGS"
+    INTERNALDATE = "INTERNALDATE"
+    RFC822_SIZE = "RFC822.SIZE"
+    ENVELOPE = "ENVELOPE"
+    BODY = "BODY"  # non-extensible BODYSTRUCTURE
+    BODYSTRUCTURE = "BODYSTRUCTURE"
+    RFC822 = "RFC822"  # = BODY[], answered under its own name; sets \\Seen
+    RFC822_HEADER = "RFC822.HEADER"  # = BODY.PEEK[HEADER] under its own name
+    RFC822_TEXT = "RFC822.TEXT"  # = BODY[TEXT] under its own name; sets \\Seen
+    MODSEQ = "MODSEQ"
+    EMAILID = "EMAILID"
+    THREADID = "THREADID"
+    SAVEDATE = "SAVEDATE"
+    PREVIEW = "PREVIEW"
+
+
+class SectionText(StrEnum):
+    """What of a part is meant; FULL is the part's body (BODY[1.2]) or the whole message (BODY[])."""
+
+    FULL = ""
+    HEADER = "HEADER"
+    HEADER_FIELDS = "HEADER.FIELDS"
+    HEADER_FIELDS_NOT = "HEADER.FIELDS.NOT"
+    TEXT = "TEXT"
+    MIME = "MIME"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The inside of BODY[...]: part numbers, what of it, and header field names as sent (order kept)."""
+
+    part: tuple[int, ...] = ()
+    text: SectionText = SectionText.FULL
+    fields: tuple[bytes, ...] = ()
+
+    def format(self) -> bytes:
+        """As it is echoed in the answer, without the brackets: `1.2.HEADER.FIELDS (From To)`."""
+        number = b".".join(b"%d" % n for n in self.part)
+        text = self.text.value.encode()
+        pieces = b".".join(piece for piece in (number, text) if piece)
+        if not self.fields:
+            return pieces
+        return pieces + b" (" + b" ".join(self.fields) + b")"
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """`<offset.count>`; the answer echoes `<offset>`."""
+
+    offset: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class BodySection:
+    """BODY[section]<partial> or BODY.PEEK[...]."""
+
+    section: Section
+    partial: Partial | None = None
+    peek: bool = False
+
+
+FetchItem = Att | BodySection
