@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gateway.mime.section import Section
+
 
 class Att(StrEnum):
     """Attributes without arguments. RFC822.* are RFC 3501's; macros are expanded by the grammar."""
@@ -24,35 +26,6 @@ class Att(StrEnum):
     THREADID = "THREADID"
     SAVEDATE = "SAVEDATE"
     PREVIEW = "PREVIEW"
-
-
-class SectionText(StrEnum):
-    """What of a part is meant; FULL is the part's body (BODY[1.2]) or the whole message (BODY[])."""
-
-    FULL = ""
-    HEADER = "HEADER"
-    HEADER_FIELDS = "HEADER.FIELDS"
-    HEADER_FIELDS_NOT = "HEADER.FIELDS.NOT"
-    TEXT = "TEXT"
-    MIME = "MIME"
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """The inside of BODY[...]: part numbers, what of it, and header field names as sent (order kept)."""
-
-    part: tuple[int, ...] = ()
-    text: SectionText = SectionText.FULL
-    fields: tuple[bytes, ...] = ()
-
-    def format(self) -> bytes:
-        """As it is echoed in the answer, without the brackets: `1.2.HEADER.FIELDS (From To)`."""
-        number = b".".join(b"%d" % n for n in self.part)
-        text = self.text.value.encode()
-        pieces = b".".join(piece for piece in (number, text) if piece)
-        if not self.fields:
-            return pieces
-        return pieces + b" (" + b" ".join(self.fields) + b")"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,319 @@
+"""All that a front end may know of a mailbox (IMAP, SMTP, web): protocols and the values they exchange.
+
+Mailbox names here are text with `/` as hierarchy delimiter; `INBOX` is upper case. Errors are those of
+`gateway.core.errors`, with texts that are safe to show.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from enum import IntFlag
+from typing import Protocol
+
+from gateway.core.types import FlagChange, Flags, ObjectId, SpecialUse, Uid
+from gateway.mime.part import Part
+from gateway.wire.searchkey import SearchKey
+
+
+class Need(IntFlag):
+    """What a row must hold, cheapest first: INDEX is memory, META a listing (hundreds per request), SIZE an exact
+    size by decision 3's rule, MIME one GET per message."""
+
+    INDEX = 0
+    META = 1
+    SIZE = 2
+    MIME = 4
+
+
+class Body(Protocol):
+    """One message's octets, wherever they are kept. They never change for one UID (invariant 8)."""
+
+    @property
+    def size(self) -> int:
+        """Octets; equals RFC822.SIZE once known."""
+        ...
+
+    @property
+    def part(self) -> Part:
+        """The MIME tree, offsets into these octets."""
+        ...
+
+    def read(self, start: int, end: int) -> bytes:
+        """Octets start..end (end exclusive), short at the end of the message. Never blocks on the network."""
+        ...
+
+
+@dataclass(slots=True)
+class Meta:
+    """Facts that come with a listing and are pinned when first seen (decision 11).
+
+    `header` is the pinned header block, CRLF line ends, with the empty line at its end; `envelope` the
+    rendered ENVELOPE list made from it; `preview` at most 255 characters.
+    """
+
+    header: bytes
+    envelope: bytes
+    preview: str = ""
+
+
+@dataclass(slots=True)
+class Row:
+    """One message at the moment a command reads it. `meta` and `body` are set where the Need asked for them;
+    `body` is None as well if the message went away in Graph meanwhile (the front end leaves the row out
+    and answers NO [EXPUNGEISSUED] at the end, RFC 9051 section 7.5.1 forbids EXPUNGE in FETCH)."""
+
+    seq: int
+    uid: Uid
+    flags: Flags
+    recent: bool
+    modseq: int
+    internal_date: int  # seconds since 1970, UTC
+    size: int  # octets; exact if seen, else the estimate decision 3 allows
+    email_id: ObjectId
+    thread_id: ObjectId
+    save_date: int = 0
+    meta: Meta | None = None
+    body: Body | None = None
+    structure: bytes | None = None  # rendered BODYSTRUCTURE, with Need.MIME
+    basic_structure: bytes | None = None  # rendered BODY, with Need.MIME
+
+
+# -- what a view reports; `drain` returns them in wire order --
+
+
+@dataclass(frozen=True, slots=True)
+class Expunged:
+    seq: int
+    uid: Uid
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    count: int
+    recent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flagged:
+    seq: int
+    uid: Uid
+    flags: Flags
+    recent: bool
+    modseq: int
+
+
+Change = Expunged | Exists | Flagged
+
+
+class View(Protocol):
+    """What one session was told of a mailbox: sequence numbers move only in `drain` (invariant 3)."""
+
+    @property
+    def uids(self) -> array[int]:
+        """UIDs announced, ascending; index + 1 is the sequence number. Not to be changed by the caller."""
+        ...
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def recent(self) -> int:
+        """How many announced messages are \\Recent in this view."""
+        ...
+
+    def seq(self, uid: int) -> int:
+        """0 = not announced. O(log n)."""
+        ...
+
+    def tell(self, uids: Sequence[int]) -> None:
+        """The session will announce these messages' present flags itself: do not echo them."""
+        ...
+
+    def drain(self, *, expunge: bool) -> list[Change]:
+        """Everything the client has not heard yet: expunges (highest first; only if allowed), then EXISTS,
+        then flags. After it returns the view's numbers are the new ones."""
+        ...
+
+    def pending(self) -> bool:
+        """Whether `drain(expunge=True)` would say something. O(1) when nothing happened."""
+        ...
+
+
+@dataclass(slots=True)
+class StoreResult:
+    """`rows`: messages whose flags changed or that the client must hear of (seq, uid, flags, modseq as in FETCH);
+    `failed`: UIDs Graph refused (their truth is in `rows`); `modified`: UIDs that failed UNCHANGEDSINCE;
+    `error`: why the first failed one failed, as a safe text."""
+
+    rows: list[Flagged] = field(default_factory=list)
+    failed: list[Uid] = field(default_factory=list)
+    modified: list[Uid] = field(default_factory=list)
+    error: Exception | None = None
+
+
+@dataclass(slots=True)
+class CopyResult:
+    """COPYUID's numbers, pairwise. Empty lists: nothing was there to copy (answered OK)."""
+
+    uid_validity: int
+    source: list[Uid]
+    target: list[Uid]
+
+
+@dataclass(frozen=True, slots=True)
+class AppendResult:
+    uid_validity: int
+    uid: Uid
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxInfo:
+    """A row of LIST. `use` is None for ordinary mailboxes; INBOX's children may exist."""
+
+    name: str
+    use: SpecialUse | None
+    has_children: bool
+    selectable: bool
+    subscribed: bool
+    no_inferiors: bool = False
+    mailbox_id: ObjectId = ObjectId("")
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxStatus:
+    name: str
+    messages: int
+    recent: int
+    uid_next: int
+    uid_validity: int
+    unseen: int
+    highest_modseq: int
+    deleted: int = 0
+    size: int = 0
+    mailbox_id: ObjectId = ObjectId("")
+
+
+class Folder(Protocol):
+    """An open mailbox of one session (SELECT or EXAMINE)."""
+
+    name: str
+    read_only: bool
+    uid_validity: int
+
+    @property
+    def view(self) -> View: ...
+    @property
+    def uid_next(self) -> int: ...
+    @property
+    def highest_modseq(self) -> int: ...
+    @property
+    def mailbox_id(self) -> ObjectId: ...
+    def keywords(self) -> list[bytes]:
+        """Keywords in use in this mailbox, sorted."""
+        ...
+
+    def first_unseen(self) -> int:
+        """Sequence number of the first message without \\Seen, 0 if none."""
+        ...
+
+    def rows(self, at: Sequence[range], need: Need) -> AsyncIterator[list[Row]]:
+        """Messages at these zero-based view positions, in order, in batches of at most `limits.rows_per_batch`.
+        Positions stay valid until the next `drain`. Errors: Unavailable, LimitReached."""
+        ...
+
+    async def search(self, key: SearchKey) -> list[int]:
+        """Zero-based view positions of the messages that match, ascending. Exact (RFC 9051 section 6.4.4)."""
+        ...
+
+    async def store(self, uids: Sequence[Uid], change: FlagChange) -> StoreResult: ...
+    async def copy(self, uids: Sequence[Uid], target: str) -> CopyResult:
+        """All or nothing. NoSuchMailbox: the caller answers [TRYCREATE]."""
+        ...
+
+    async def move(self, uids: Sequence[Uid], target: str) -> CopyResult:
+        """What was moved; the source's view reports it as Expunged at the next drain."""
+        ...
+
+    async def expunge(self, uids: Sequence[Uid] | None) -> None:
+        """Remove messages with \\Deleted (of these UIDs, or all). The views report it at their next drain."""
+        ...
+
+    async def poll(self, *, force: bool = False) -> None:
+        """Bring the mailbox up to date with Graph if it is older than the poll interval (or `force`)."""
+        ...
+
+    async def changed(self) -> None:
+        """Returns when `view.drain` would say something. No lost wake-up."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Spool(Protocol):
+    """Where an incoming message's octets go: memory at first, an encrypted temporary file beyond a bound."""
+
+    @property
+    def size(self) -> int: ...
+    async def write(self, data: bytes) -> None:
+        """Waits while the process-wide budget of octets in flight is used up."""
+        ...
+
+    def read(self) -> bytes:
+        """All octets, once complete."""
+        ...
+
+    async def close(self) -> None:
+        """Gives the octets and the budget back. Idempotent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """An SMTP envelope (RFC 5321 section 2.3.1). Addresses as given, without angle brackets; '' is the null path."""
+
+    sender: str
+    recipients: tuple[str, ...]
+
+
+class Account(Protocol):
+    """A mailbox owner's view of his mailbox: one per account and process, shared by its sessions."""
+
+    name: str
+
+    async def folders(self) -> list[MailboxInfo]:
+        """The whole hierarchy, sorted, INBOX first."""
+        ...
+
+    async def status(self, names: Sequence[str]) -> list[MailboxStatus]:
+        """In the order asked for. NoSuchMailbox for the first unknown one."""
+        ...
+
+    async def open(self, name: str, *, read_only: bool) -> Folder: ...
+    async def create(self, name: str) -> None: ...
+    async def delete(self, name: str) -> None: ...
+    async def rename(self, source: str, target: str) -> None: ...
+    async def subscribe(self, name: str, on: bool) -> None: ...
+    async def subscriptions(self) -> list[str]:
+        """Subscribed names, also of mailboxes that are gone."""
+        ...
+
+    def append_limit(self) -> int: ...
+    async def check_append(self, name: str, size: int) -> None:
+        """Before the literal is accepted: NoSuchMailbox, TooBig, CannotDo."""
+        ...
+
+    def spool(self, expected: int) -> Spool: ...
+    async def append(self, name: str, spool: Spool, flags: Flags, internal_date: int | None) -> AppendResult: ...
+    async def submit(self, envelope: Envelope, spool: Spool) -> str:
+        """Send; returns a queue id for the reply. SubmissionRefused or Unavailable otherwise."""
+        ...
+
+
+class Accounts(Protocol):
+    """Who may log in, and their mailboxes."""
+
+    async def authenticate(self, user: str, password: str, peer: str) -> Account:
+        """AuthenticationFailed after the delay the caller applies; Unavailable if the account cannot be opened.
+        argon2 runs off the loop; a verified credential is remembered as a keyed hash (decision 15)."""
+        ...
