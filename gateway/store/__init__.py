@@ -1,0 +1,1 @@
+"""What must survive a restart: UIDs, flags, delta links, pinned facts, journal. One contract, several engines."""

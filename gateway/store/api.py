@@ -1,0 +1,253 @@
+"""The store's contract (architecture decisions 1, 4, 9, 14; invariants 1, 2, 6, 7). Interface; `sqlite.py` is an engine.
+
+Every method is async and atomic: one short transaction, none open when it returns. Writes to a folder are
+serialised by the engine (invariant 1): UIDs and mod-sequences become visible in the order they were allocated.
+Ids are compared as bytes (trap 7). All times are integer seconds since 1970 UTC unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gateway.core.types import AccountId, Flags, FolderId, MessageId, ModSeq, Uid
+
+
+@dataclass(slots=True)
+class FolderRow:
+    """A mailbox as the store knows it. `key` is the store's own number for (account, Graph folder id)."""
+
+    key: int
+    account: AccountId
+    id: FolderId
+    parent: FolderId
+    name: str  # Graph's displayName
+    well_known: str  # "inbox", ... or ""
+    hidden: bool
+    total: int  # Graph's totalItemCount, as last heard
+    unread: int
+    uid_validity: int
+    uid_next: int  # R+1 before the first sync is done
+    modseq: ModSeq  # highest of this folder
+    reserved: int  # R: UIDs 1..R belong to the first sync (decision 1)
+    ready: bool  # first sync done: views may open
+    delta_link: str
+    recent_from: int  # UIDs from here on have not been \\Recent to anybody
+    synced_at: int
+    mailbox_id: str  # RFC 8474 object id
+
+
+@dataclass(slots=True)
+class FolderUpsert:
+    """A folder as Graph told it; None = not told, keep."""
+
+    id: FolderId
+    parent: FolderId | None = None
+    name: str | None = None
+    well_known: str | None = None
+    hidden: bool | None = None
+    total: int | None = None
+    unread: int | None = None
+
+
+@dataclass(slots=True)
+class MessageRow:
+    """A message in a folder. `size` is exact if `size_exact`. `etag`, `modified`: invariant 9."""
+
+    uid: Uid
+    id: MessageId
+    modseq: ModSeq
+    flags: Flags
+    internal_date: int
+    size: int
+    size_exact: bool
+    email_id: str
+    thread_id: str
+    save_date: int
+    etag: str
+    modified: int
+
+
+@dataclass(slots=True)
+class Upsert:
+    """A message as it now is in this folder. A new id gets a UID; a known one keeps it.
+
+    `uid` is set only where a UID was reserved beforehand (`reserve_uids`). `new_generation` ends the old UID
+    (tombstone) and gives a new one: the content changed (decision 4). None keeps what is stored.
+    """
+
+    id: MessageId
+    flags: Flags | None = None
+    internal_date: int | None = None
+    size: int | None = None
+    size_exact: bool = False
+    email_id: str | None = None
+    thread_id: str | None = None
+    save_date: int | None = None
+    etag: str | None = None
+    modified: int | None = None
+    uid: Uid | None = None
+    new_generation: bool = False
+
+
+@dataclass(slots=True)
+class Applied:
+    """What one `apply` did: the folder's new highest mod-sequence and the rows that changed, tombstones by UID."""
+
+    modseq: ModSeq
+    rows: list[MessageRow] = field(default_factory=list)
+    gone: list[Uid] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Delta:
+    """Rows and tombstones after a mod-sequence, ascending by UID. `complete` is False if tombstones that old were
+    pruned: compare in full."""
+
+    modseq: ModSeq
+    rows: list[MessageRow]
+    gone: list[tuple[Uid, ModSeq]]
+    complete: bool = True
+
+
+@dataclass(slots=True)
+class Pin:
+    """The first-bytes record (decision 4): the MIME header itself, the rest by length and SHA-256."""
+
+    header: bytes
+    rest_length: int
+    rest_sha256: bytes
+
+
+@dataclass(slots=True)
+class Facts:
+    """Rendered once and stored: the pinned header block (decision 11), ENVELOPE, preview, structures (None until
+    MIME was seen)."""
+
+    header: bytes
+    envelope: bytes
+    preview: str
+    structure: bytes | None = None
+    basic_structure: bytes | None = None
+
+
+@dataclass(slots=True)
+class Local:
+    """What Graph has no place for, keyed by immutable id, surviving any resync (invariant 6): the union of verbs
+    (\\Answered and $Forwarded at once) and machine keywords."""
+
+    answered: bool = False
+    forwarded: bool = False
+    keywords: frozenset[bytes] = frozenset()
+
+
+@dataclass(slots=True)
+class JournalRow:
+    """Work that creates something or takes more than one Graph call (invariant 2): finished or undone at start."""
+
+    id: int
+    account: AccountId
+    kind: str
+    payload: bytes  # msgpack/JSON, at most 64 KiB; bytes of messages live in blobs
+    created: int
+
+
+class Store(Protocol):
+    # -- life --
+    async def open(self) -> None:
+        """Migrates. An unknown newer schema is a clear error."""
+        ...
+
+    async def close(self) -> None: ...
+
+    # -- folders --
+    async def folders(self, account: AccountId) -> list[FolderRow]: ...
+    async def folder(self, account: AccountId, id: FolderId) -> FolderRow | None: ...
+    async def put_folders(
+        self, account: AccountId, upserts: Sequence[FolderUpsert], gone: Sequence[FolderId], *, link: str | None
+    ) -> list[FolderRow]:
+        """Create, update, remove; new ones get UIDVALIDITY from the account's counter (seeded by the clock, never
+        repeated, also after delete) and a reserved range R = total*1.1+1000. Stores the hierarchy's delta link.
+        Returns all folders."""
+        ...
+
+    async def hierarchy_link(self, account: AccountId) -> str: ...
+    async def subscriptions(self, account: AccountId) -> set[str]: ...
+    async def subscribe(self, account: AccountId, name: str, on: bool) -> None: ...
+    async def rename_subscriptions(self, account: AccountId, source: str, target: str) -> None: ...
+
+    # -- messages --
+    async def messages(self, folder: int) -> list[MessageRow]:
+        """All, ascending by UID."""
+        ...
+
+    async def find(self, folder: int, ids: Sequence[MessageId]) -> dict[MessageId, MessageRow]: ...
+    async def by_uid(self, folder: int, uids: Sequence[Uid]) -> dict[Uid, MessageRow]: ...
+    async def ids(self, folder: int) -> dict[MessageId, Uid]: ...
+    async def apply(
+        self, folder: int, upserts: Sequence[Upsert], gone: Sequence[MessageId], *, link: str | None = None
+    ) -> Applied:
+        """One transaction. A row that did not change gets no new mod-sequence. `link` is stored with it: a crash
+        never has rows without the link or a link without its rows."""
+        ...
+
+    async def since(self, folder: int, modseq: ModSeq) -> Delta: ...
+    async def reserve_uids(self, folder: int, count: int) -> list[Uid]:
+        """UIDs above everything announced or reserved (COPY, MOVE, APPEND know their UID before Graph answers)."""
+        ...
+
+    async def take_recent(self, folder: int) -> int:
+        """The first read-write SELECT takes \\Recent: returns the watermark (UIDs >= it are recent to this view)
+        and moves it to UIDNEXT (decision 14)."""
+        ...
+
+    # -- first sync (decision 1) --
+    async def stage(self, folder: int, upserts: Sequence[Upsert], *, link: str | None) -> int:
+        """Keep rows without UIDs; returns how many are staged. Idempotent by id; restart continues."""
+        ...
+
+    async def staged(self, folder: int) -> int: ...
+    async def unstage(self, folder: int, ids: Sequence[MessageId]) -> None: ...
+    async def finish_first_sync(self, folder: int, *, link: str) -> Applied:
+        """Assign 1..n in (internal_date, id) order in one transaction, mark ready."""
+        ...
+
+    async def set_link(self, folder: int, link: str) -> None: ...
+
+    # -- facts and bytes --
+    async def facts(self, account: AccountId, ids: Sequence[MessageId]) -> dict[MessageId, Facts]: ...
+    async def put_facts(self, account: AccountId, facts: dict[MessageId, Facts]) -> dict[MessageId, Facts]:
+        """Insert if absent, except that structures are filled in; returns what is stored now (the loser adopts)."""
+        ...
+
+    async def pin(self, account: AccountId, id: MessageId, pin: Pin) -> Pin:
+        """Insert if absent; returns what is stored."""
+        ...
+
+    async def pinned(self, account: AccountId, id: MessageId) -> Pin | None: ...
+    async def drop_content(self, account: AccountId, ids: Sequence[MessageId]) -> None:
+        """Forget facts and pins: content changed (new generation) or the message is gone everywhere."""
+        ...
+
+    # -- durable originals of APPEND (decision 9): encrypted, content-addressed, reference-counted by message --
+    async def put_original(self, account: AccountId, id: MessageId, data: bytes) -> None: ...
+    async def original(self, account: AccountId, id: MessageId) -> bytes | None: ...
+    async def has_originals(self, account: AccountId, ids: Sequence[MessageId]) -> set[MessageId]: ...
+    async def share_original(self, account: AccountId, source: MessageId, target: MessageId) -> None: ...
+    async def put_blob(self, data: bytes) -> bytes:
+        """Keep octets before a message exists (journal); returns the address."""
+        ...
+
+    async def blob(self, address: bytes) -> bytes | None: ...
+    async def adopt_blob(self, account: AccountId, id: MessageId, address: bytes) -> None: ...
+
+    # -- local state (invariant 6) --
+    async def local(self, account: AccountId, ids: Sequence[MessageId]) -> dict[MessageId, Local]: ...
+    async def put_local(self, account: AccountId, states: dict[MessageId, Local]) -> None: ...
+
+    # -- journal --
+    async def journal_add(self, account: AccountId, kind: str, payload: bytes) -> int: ...
+    async def journal_update(self, id: int, payload: bytes) -> None: ...
+    async def journal_done(self, id: int) -> None: ...
+    async def journal(self, account: AccountId) -> list[JournalRow]: ...
