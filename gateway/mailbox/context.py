@@ -1,0 +1,107 @@
+"""What the parts of one account share: its Graph mailbox, its store, its open folders, settings and clock.
+
+One `AccountContext` per account and process. It holds no behaviour of its own: sync, changes, transfer, append,
+submit and bodies are functions or small classes over it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gateway.core.limits import Limits
+from gateway.core.types import AccountId, FolderId, MessageId
+from gateway.graph.mail import MailboxClient
+from gateway.store.api import Applied, FolderRow, Store
+
+
+class Clock(Protocol):
+    """Time as an argument; tests move it."""
+
+    def time(self) -> float:
+        """Seconds since 1970, UTC."""
+        ...
+
+    def monotonic(self) -> float: ...
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class Settings(Protocol):
+    """What the configuration says of mailbox behaviour (section `[imap]` and `[submission]`)."""
+
+    rfc822_size: str  # "exact" | "hybrid" | "estimate", decision 3
+    expunge: str  # "trash" | "permanent", decision 8
+    read_receipts: str  # "suppress" | "send", decision 7
+    poll_interval: float  # seconds between deltas of a watched folder
+    labels: tuple[str, ...]  # category names of $label1..$label5
+    header_mismatch: str  # "refuse"
+
+
+class Hubs(Protocol):
+    """The only door into a folder's index, whoever caused the change (architecture section 4)."""
+
+    def refresh(self, folder: int, applied: Applied) -> None:
+        """Show what a `Store.apply` did to every open view of the folder; a folder nobody has open costs nothing."""
+        ...
+
+
+@dataclass(slots=True)
+class WriteLog:
+    """When our own writes of a message ended (monotonic): a delta request begun before that is older than the
+    write and must not undo it (invariant 9). Bounded; the oldest entries go first."""
+
+    entries: OrderedDict[MessageId, float] = field(default_factory=OrderedDict)
+    bound: int = 20_000
+
+    def ended(self, message: MessageId, at: float) -> None:
+        self.entries[message] = at
+        self.entries.move_to_end(message)
+        while len(self.entries) > self.bound:
+            self.entries.popitem(last=False)
+
+    def after(self, message: MessageId, began: float) -> bool:
+        """Whether we wrote this message after `began`."""
+        ended = self.entries.get(message)
+        return ended is not None and ended >= began
+
+
+@dataclass(slots=True)
+class Holds:
+    """While a create, copy or move into a folder is in flight, unknown ids that delta shows there are held back:
+    they may be ours, and their UID is decided by whoever created them (decision 9). Drafts of a submission in
+    flight are hidden by id (decision 10)."""
+
+    creating: dict[FolderId, int] = field(default_factory=dict)
+    hidden: set[MessageId] = field(default_factory=set)
+
+    @contextmanager
+    def hold(self, folder: FolderId) -> Iterator[None]:
+        self.creating[folder] = self.creating.get(folder, 0) + 1
+        try:
+            yield
+        finally:
+            self.creating[folder] -= 1
+            if not self.creating[folder]:
+                del self.creating[folder]
+
+    def held(self, folder: FolderId) -> bool:
+        return folder in self.creating
+
+
+@dataclass(slots=True)
+class AccountContext:
+    account: AccountId
+    graph: MailboxClient
+    store: Store
+    hubs: Hubs
+    settings: Settings
+    limits: Limits
+    clock: Clock
+    rng: random.Random
+    writes: WriteLog = field(default_factory=WriteLog)
+    holds: Holds = field(default_factory=Holds)
+    special: dict[str, FolderRow] = field(default_factory=dict)  # by well-known name; kept fresh by the hierarchy
