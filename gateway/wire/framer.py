@@ -1,31 +1,33 @@
-"""Octets to frames: lines and literals are cut here, before anything is parsed (RFC 9051 sections 2.2, 4.3; RFC 7888).
+"""Octets to frames: lines and literals are cut here, before anything is parsed.
 
-How a session uses it:
+RFC 9051 sections 2.2 and 4.3, RFC 7888. How a session uses it:
 
-    framer.feed(data)                            # whatever the transport brought
+    framer.feed(data)                       # whatever the transport brought
     while (event := framer.next_event()) is not None:
         match event:
-            case Frame():                        # a whole command: `parse(event)`; or the line that a SASL
-                ...                              #   exchange or IDLE waits for: `event.line`, raw
-            case Continue():                     # a synchronizing literal of an ordinary command is welcome:
-                write(b"+ OK\\r\\n")                #   write the continuation, ask for the next event
-            case LiteralHeader():                # APPEND's message: decide now, by exactly one of
-                framer.stream_literal()          #   Chunks follow; then a Frame with the rest of the line (or
-                                                 #   another LiteralHeader). If `event.sync`, write `+` first
-                framer.abandon_literal()         #   sync only: the command ends here, answer tagged NO/BAD
-                framer.swallow_literal()         #   non-sync only: octets and rest of the command are dropped,
-                                                 #   then Swallowed comes: answer tagged NO/BAD
-                framer.accept_literal()          #   collect it into the command as for any other literal
-                framer.refuse_literal()          #   = abandon or swallow, whichever fits; a Swallowed follows
-            case Chunk():                        # octets of a streamed literal; `last` on the final one
-            case TooLong():                      # a command over a limit has been dropped whole: answer tagged
-                ...                              #   BAD/NO [TOOBIG]; nothing else to do
-            case Swallowed():                    # the end of a command that was refused
-            case Overflow():                     # more than we are ready to drop: BYE [TOOBIG] and close
+            case Frame():                   # a whole command: `parse(event)`; or the line that a SASL
+                ...                         #   exchange or IDLE waits for: `event.line`, raw
+            case Continue():                # a synchronizing literal of an ordinary command is welcome:
+                write(b"+ OK\\r\\n")           #   write the continuation, ask for the next event
+            case LiteralHeader():           # APPEND's message: decide now, by exactly one of
+                framer.stream_literal()     #   Chunks follow, then a Frame with the rest of the line (or
+                                            #   another LiteralHeader); if `event.sync`, write `+` first
+                framer.abandon_literal()    #   sync only: the command ends here, answer tagged NO/BAD
+                framer.swallow_literal()    #   non-sync only: its octets and the rest of the command are
+                                            #   dropped, then Swallowed comes: answer tagged NO/BAD
+                framer.refuse_literal()     #   abandon or swallow, whichever fits; Swallowed in both cases
+                framer.accept_literal()     #   collect it into the command as any other literal
+            case Chunk():                   # octets of a streamed literal; `last` on the final one
+            case TooLong():                 # a command over a limit has been dropped whole: answer it
+                ...                         #   BAD/NO [TOOBIG], tagged if `event.tag`; nothing else to do
+            case Swallowed():               # the end of a command that was refused
+            case Overflow():                # more than we are ready to drop: BYE [TOOBIG] and close
 
-`None` means that more octets are needed. Two sessions' worth of care: set `framer.authenticated = True` after
-login (it widens the limits and lets APPEND stream); call `framer.reset()` between the OK of STARTTLS and the
-handshake, for octets that came in plain text must never be read as commands of the protected session.
+`None` means that more octets are needed. What the session owes: set `framer.authenticated = True` after
+login (it widens the limits and lets APPEND stream), so do not ask for events beyond LOGIN or AUTHENTICATE
+before those are done; call `framer.reset()` between the OK of STARTTLS and the handshake, for octets that
+came in plain text must never be read as commands of the protected session; stop reading while
+`framer.buffered` is large.
 
 States, and what moves them:
 
@@ -42,17 +44,19 @@ States, and what moves them:
              stream_literal()                         -               STREAM
              abandon_literal()                        -               LINE
              swallow_literal()                        -               DROP, then LINE_END
+             refuse_literal() of {n}                  Swallowed       LINE
     COLLECT  n octets                                 -               LINE (same command)
     STREAM   1..n octets                              Chunk           STREAM; LINE (same command) after n
     DROP     n octets                                 -               LINE_END
     LINE_END the line's end                           TooLong or      LINE
                                                       Swallowed
              ..{n+} at the line's end                 -               DROP
-    any      more to drop than `swallow_limit`        Overflow        DEAD
+    any      more to drop than the swallow limit      Overflow        DEAD
     DEAD     anything                                 -               DEAD
 
-A line ends with LF; one CR before it belongs to the end, too (bare LF is accepted). What the line holds is the
-grammar's business. The events depend on the octets alone, never on how they were cut into `feed` calls.
+A line ends with LF; one CR before it belongs to the end, too (bare LF is accepted). What the line holds is
+the grammar's business. The events depend on the octets alone, never on how they were cut into `feed` calls
+(but for the borders of Chunks).
 """
 
 from __future__ import annotations
@@ -63,12 +67,11 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from gateway.core.limits import DEFAULT_LIMITS, Limits
+from gateway.wire.chars import LITERAL_HEADER, LITERAL_HEADER_OCTETS, TAG, TAG_CHAR_CLASS
 
-NUMBER64_MAX = 2**63 - 1  # RFC 9051 section 9, number64
-_HEADER = re.compile(rb"(~?)\{([0-9]+)(\+?)\}\Z")
-_APPEND = re.compile(rb"[^ ]+ APPEND ", re.IGNORECASE)
-_TAG = re.compile(rb"([!#$&',-\[\]^-z|}.\-/:;<=>?@A-Za-z0-9_`~]+) ")
-_TAIL = 64  # octets kept of a dropped line, enough for any honest literal header
+# A literal right after the verb is APPEND's mailbox; any other is its message.
+_APPEND = re.compile(rb"[%b]+ APPEND (~?\{[0-9]+\+?\}\Z)?" % TAG_CHAR_CLASS, re.IGNORECASE)
+_TAG_OCTETS = 256  # the longest tag and its space
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +95,8 @@ class Continue:
 
 @dataclass(frozen=True, slots=True)
 class LiteralHeader:
-    """APPEND's message is about to come. `parts` is the command so far, as in `Frame`, its last line ending in
-    the header. `size` in octets; `sync`: the client waits for `+`; `binary`: a literal8 (`~{n}`)."""
+    """APPEND's message is about to come. `parts` is the command so far, as in `Frame`, its last line ending
+    in the header. `size` in octets; `sync`: the client waits for `+`; `binary`: a literal8 (`~{n}`)."""
 
     parts: tuple[bytes, ...]
     size: int
@@ -150,58 +153,318 @@ class _State(Enum):
     STREAM = auto()
     DROP = auto()
     LINE_END = auto()
+    OUTCOME = auto()  # the dropped command is over: tell it
+    OVERFLOW = auto()
     DEAD = auto()
 
 
 def tag_of(line: bytes) -> bytes | None:
     """The tag a line begins with (RFC 9051 section 9: tag), or None if there is none to answer to."""
-    match = _TAG.match(line)
-    return match[1] if match else None
+    match = TAG.match(line)
+    if match is None or line[match.end() : match.end() + 1] not in (b" ", b""):
+        return None
+    return match[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Announced:
+    """A literal header, read and not yet decided upon."""
+
+    size: int
+    sync: bool
+    binary: bool
+
+
+class _Again(Enum):
+    """A reader's answer: the state moved without an event."""
+
+    AGAIN = auto()
 
 
 class Framer:
     """Cuts one connection's input. Holds at most one command within `limits` plus what was fed and not yet
     asked for (`buffered`): a session that stops asking must stop reading."""
 
+    __slots__ = (
+        "_announced", "_buffer", "_dropped", "_left", "_limits", "_line_octets", "_literals", "_outcome",
+        "_parts", "_resumed", "_scanned", "_state", "_tag", "_total", "authenticated",
+    )  # fmt: skip
+
     def __init__(self, limits: Limits = DEFAULT_LIMITS, *, authenticated: bool = False) -> None:
-        raise NotImplementedError
+        self._limits = limits
+        self.authenticated = authenticated
+        self._buffer = bytearray()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Expect a new command."""
+        self._state = _State.LINE
+        self._scanned = 0  # octets of the buffer known to hold no LF
+        self._parts: list[bytes] = []
+        self._tag: bytes | None = None
+        self._resumed = False  # part of the command was streamed
+        self._line_octets = 0  # of the command's lines so far
+        self._total = 0  # octets of the command so far, collected literals included
+        self._literals = 0
+        self._left = 0  # octets of the literal still to come
+        self._dropped = 0  # octets of this command announced and refused
+        self._announced = _Announced(0, sync=False, binary=False)
+        self._outcome: TooLong | Swallowed | None = None  # of a command that is being dropped
 
     def feed(self, data: bytes) -> None:
         """Take octets from the peer."""
-        raise NotImplementedError
+        if self._state is not _State.DEAD:
+            self._buffer += data
 
     def next_event(self) -> Event | None:
-        """The next event, or None if more octets are needed. RuntimeError while a LiteralHeader is undecided."""
-        raise NotImplementedError
+        """The next event, or None if more octets are needed.
+
+        RuntimeError while a LiteralHeader is undecided.
+        """
+        event = _READERS[self._state](self)
+        while event is _Again.AGAIN:
+            event = _READERS[self._state](self)
+        return event
 
     @property
     def buffered(self) -> int:
         """Octets fed and not yet part of an event: above a few times 64 KiB, pause reading."""
-        raise NotImplementedError
+        return len(self._buffer)
+
+    # -- decisions on a LiteralHeader --
 
     def accept_literal(self) -> None:
-        """Collect the announced literal into the command, under the limits of any other literal."""
-        raise NotImplementedError
+        """Collect the announced literal into the command, under the limits of any other literal: over one of
+        them the command is dropped and TooLong comes (so write `+` only for what is within limits)."""
+        announced = self._undecided()
+        if (excess := self._excess(announced.size)) is not None:
+            self._outcome = TooLong(self._tag, excess)
+            self._drop(announced)
+        else:
+            self._collect(announced.size)
 
     def stream_literal(self) -> None:
         """Give the announced literal out in Chunks; its size is not limited here."""
-        raise NotImplementedError
+        self._left = self._undecided().size
+        self._parts = []
+        self._resumed = True
+        self._state = _State.STREAM
 
     def abandon_literal(self) -> None:
         """The announced synchronizing literal is refused: the command is over, the next line is a new one."""
-        raise NotImplementedError
+        if not self._undecided().sync:
+            raise RuntimeError("the octets of this literal come whether or not they are wanted: swallow it")
+        self._begin()
 
     def swallow_literal(self) -> None:
-        """Drop the announced non-synchronizing literal and the rest of its command; `Swallowed` tells its end."""
-        raise NotImplementedError
+        """Drop the announced non-synchronizing literal and the rest of its command, then say `Swallowed`."""
+        if self._undecided().sync:
+            raise RuntimeError("the octets of this literal will not come: abandon it")
+        self.refuse_literal()
 
     def refuse_literal(self) -> None:
         """Abandon or swallow, as the announced literal demands; `Swallowed` follows in both cases."""
-        raise NotImplementedError
+        announced = self._undecided()
+        self._outcome = Swallowed(self._tag)
+        self._drop(announced)
 
     def reset(self) -> int:
         """Forget everything buffered and begun, e.g. after STARTTLS; returns how many octets were dropped."""
-        raise NotImplementedError
+        dropped = len(self._buffer) + self._total
+        self._buffer.clear()
+        self._begin()
+        return dropped
+
+    # -- readers: one per state, each an event, None for "more octets", or AGAIN --
+
+    def _read_line(self) -> Event | _Again | None:
+        room = self._limits.line - self._line_octets
+        end = self._find_line_end()
+        if end < 0 and len(self._buffer) <= room + 1:  # one more: it may be the CR of the line's end
+            return None
+        if end < 0 or end - self._has_cr(end) > room:
+            return self._drop_line(room)
+        return self._on_line(self._take_line(end))
+
+    def _read_undecided(self) -> Event | _Again | None:
+        raise RuntimeError("decide on the literal first")
+
+    def _read_literal(self) -> Event | _Again | None:
+        if len(self._buffer) < self._left:
+            return None
+        self._parts.append(self._take(self._left))
+        self._state = _State.LINE
+        return _Again.AGAIN
+
+    def _read_chunk(self) -> Event | _Again | None:
+        if self._left and not self._buffer:
+            return None
+        data = self._take(min(self._left, len(self._buffer)))
+        self._left -= len(data)
+        if not self._left:
+            self._state = _State.LINE
+        return Chunk(data, last=not self._left)
+
+    def _read_dropped(self) -> Event | _Again | None:
+        count = min(self._left, len(self._buffer))
+        del self._buffer[:count]
+        self._left -= count
+        if self._left:
+            return None
+        self._state = _State.LINE_END
+        return _Again.AGAIN
+
+    def _read_dropped_line(self) -> Event | _Again | None:
+        end = self._find_line_end()
+        if end < 0:
+            del self._buffer[: -(LITERAL_HEADER_OCTETS + 1)]
+            self._scanned = len(self._buffer)
+            return None
+        announced = _announced(self._take_line(end))
+        if announced is None or announced.sync:
+            return self._conclude()
+        return self._drop(announced)
+
+    def _read_outcome(self) -> Event | _Again | None:
+        return self._conclude()
+
+    def _read_nothing(self) -> Event | _Again | None:
+        return None
+
+    def _read_overflow(self) -> Event | _Again | None:
+        self._state = _State.DEAD
+        self._buffer.clear()
+        return Overflow(self._tag, self._dropped)
+
+    # -- what the readers share --
+
+    def _on_line(self, line: bytes) -> Event | _Again:
+        """A line within limits has come: it ends the command, or a literal follows."""
+        self._parts.append(line)
+        self._line_octets += len(line)
+        self._total += len(line)
+        announced = _announced(line)
+        if announced is None:
+            return self._finish()
+        if self._tag is None and not self._resumed:
+            self._tag = tag_of(self._parts[0])
+        if self._is_message():
+            self._announced = announced
+            self._state = _State.DECIDE
+            return LiteralHeader(tuple(self._parts), announced.size, announced.sync, announced.binary)
+        return self._on_literal(announced)
+
+    def _finish(self) -> Frame:
+        frame = Frame(tuple(self._parts))
+        self._begin()
+        return frame
+
+    def _on_literal(self, announced: _Announced) -> Event | _Again:
+        """An ordinary literal follows."""
+        if (excess := self._excess(announced.size)) is not None:
+            self._outcome = TooLong(self._tag, excess)
+            return self._drop(announced)
+        self._collect(announced.size)
+        return Continue(announced.size) if announced.sync else _Again.AGAIN
+
+    def _is_message(self) -> bool:
+        """Whether the literal just announced is one to stream."""
+        if self._resumed:
+            return True
+        match = _APPEND.match(self._parts[0]) if self.authenticated else None
+        return match is not None and (len(self._parts) > 1 or match[1] is None)
+
+    def _excess(self, size: int) -> Excess | None:
+        """The bound that collecting `size` more octets would break."""
+        limits = self._limits
+        if size > (limits.command_literal if self.authenticated else limits.literal_before_login):
+            return Excess.LITERAL
+        total = limits.command_total if self.authenticated else limits.line
+        if self._total + size > total or self._literals >= limits.literals_per_command:
+            return Excess.COMMAND
+        return None
+
+    def _collect(self, size: int) -> None:
+        self._left = size
+        self._total += size
+        self._literals += 1
+        self._state = _State.COLLECT
+
+    def _undecided(self) -> _Announced:
+        if self._state is not _State.DECIDE:
+            raise RuntimeError("no literal is waiting for a decision")
+        return self._announced
+
+    def _drop_line(self, room: int) -> _Again:
+        """The line is too long. Its tag is looked for in what every way of cutting the input has shown."""
+        if not self._parts and not self._resumed:
+            start = bytes(self._buffer[: min(room + 1, _TAG_OCTETS)])
+            self._tag = tag_of(start) if b" " in start else None
+        self._outcome = TooLong(self._tag, Excess.LINE)
+        self._parts = []
+        self._state = _State.LINE_END
+        return _Again.AGAIN
+
+    def _drop(self, announced: _Announced) -> _Again:
+        """Give the command up at this literal; of a synchronizing one no octets will come."""
+        self._parts = []
+        if announced.sync:
+            self._state = _State.OUTCOME
+            return _Again.AGAIN
+        self._dropped += announced.size
+        self._left = announced.size
+        self._state = _State.OVERFLOW if self._dropped > self._swallow_limit else _State.DROP
+        return _Again.AGAIN
+
+    @property
+    def _swallow_limit(self) -> int:
+        limits = self._limits
+        return limits.swallow_factor * limits.append if self.authenticated else limits.command_total
+
+    def _conclude(self) -> Event | None:
+        outcome = self._outcome
+        self._begin()
+        return outcome
+
+    def _find_line_end(self) -> int:
+        """Where the LF is, or -1; octets once searched are not searched again."""
+        end = self._buffer.find(b"\n", self._scanned)
+        self._scanned = len(self._buffer) if end < 0 else end
+        return end
+
+    def _has_cr(self, end: int) -> bool:
+        return end > 0 and self._buffer[end - 1] == 0x0D
+
+    def _take_line(self, end: int) -> bytes:
+        line = bytes(self._buffer[: end - self._has_cr(end)])
+        del self._buffer[: end + 1]
+        self._scanned = 0
+        return line
+
+    def _take(self, count: int) -> bytes:
+        data = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return data
 
 
-_Reader = Callable[[Framer], Event | None]
+_Reader = Callable[[Framer], Event | _Again | None]
+
+_READERS: dict[_State, _Reader] = {
+    _State.LINE: Framer._read_line,
+    _State.DECIDE: Framer._read_undecided,
+    _State.COLLECT: Framer._read_literal,
+    _State.STREAM: Framer._read_chunk,
+    _State.DROP: Framer._read_dropped,
+    _State.LINE_END: Framer._read_dropped_line,
+    _State.OUTCOME: Framer._read_outcome,
+    _State.OVERFLOW: Framer._read_overflow,
+    _State.DEAD: Framer._read_nothing,
+}
+
+
+def _announced(line: bytes) -> _Announced | None:
+    """The literal header a line ends in."""
+    match = LITERAL_HEADER.search(line[-LITERAL_HEADER_OCTETS:])
+    if match is None:
+        return None
+    return _Announced(int(match[2]), sync=not match[3], binary=bool(match[1]))
