@@ -1,0 +1,290 @@
+"""What IMAP calls flags and keywords, and where Graph keeps them (architecture decision 7, contract section
+6.2).
+
+```
+\\Seen                  isRead                    $Forwarded          0x1081 = 104, 0x1080 = 262, and Local
+\\Flagged               flag.flagStatus           machine keywords    one named property, and Local
+\\Deleted               PidLidImapDeleted         $label1..$label5    categories named by the configuration
+\\Answered              0x1081 in (102, 103),     other keywords      categories, by a reversible name
+\\Draft                 isDraft    0x1080 = 261
+```
+
+0x1081 holds one verb only: `Local` keeps the union. A verb seen outside adds a bit, only a STORE removes one.
+The way to Graph is `mailbox.patches`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from gateway.core.types import Flags, MessageId, SystemFlag
+from gateway.graph.mail import IMAP_DELETED, MACHINE_KEYWORDS, PR_LAST_VERB, PR_MESSAGE_SIZE
+from gateway.graph.model import Message
+from gateway.store.api import Local, MessageRow, Upsert
+
+FORWARDED = b"$Forwarded"
+
+_ANSWERED_VERBS = (102, 103)
+_FORWARDED_VERB = 104
+
+# The $-keywords of the IANA registry "IMAP and JMAP keywords", and what clients write for junk and receipts.
+MACHINE_NAMES = (
+    b"$MDNSent", b"$SubmitPending", b"$Submitted", b"$Junk", b"$NotJunk", b"$Phishing", b"$Important",
+    b"$HasAttachment", b"$HasNoAttachment", b"$Memo", b"$HasMemo", b"$MailFlagBit0", b"$MailFlagBit1",
+    b"$MailFlagBit2", b"$AutoSent", b"$CanUnsubscribe", b"$Followed", b"$Imported", b"$IsTrusted",
+    b"$MaskedEmail", b"$Muted", b"$New", b"$Notify", b"$Unsubscribed",
+    b"Junk", b"NonJunk", b"NotJunk", b"Forwarded", b"MDNSent",
+)  # fmt: skip
+_MACHINE = {name.lower(): name for name in MACHINE_NAMES}
+
+_NOT_ATOM = re.compile(
+    rb"[^!#-$&\'+-\[^-z|}~]|=(?=[0-9A-Fa-f]{2})"
+)  # not ATOM-CHAR (RFC 9051 section 9), or our escape
+_ESCAPE = re.compile(rb"=([0-9A-Fa-f]{2})")
+
+
+class KeywordMap:
+    """Categories to keywords and back.
+
+    A category that is an atom is its own keyword; other octets of its UTF-8 are written `=XX`, and so is a
+    `=` that two hex digits follow. Case does not matter to either side: folding an encoded name loses
+    nothing but the case of letters. A category whose name belongs to a machine keyword or a label is
+    escaped at its first octet. `category(keyword(c)) == c` for every category."""
+
+    def __init__(self, labels: Sequence[str] = ()) -> None:
+        self._label_of = {name.casefold(): b"$label%d" % n for n, name in enumerate(labels, 1) if name}
+        self._named = {b"$label%d" % n: name for n, name in enumerate(labels, 1) if name}
+
+    def keyword(self, category: str) -> bytes:
+        label = self._label_of.get(category.casefold())
+        if label is not None:
+            return label
+        encoded = _NOT_ATOM.sub(_escape, category.encode("utf-8", "surrogatepass"))
+        if self._reserved(encoded):
+            return b"=%02X" % encoded[0] + encoded[1:]
+        return encoded
+
+    def category(self, keyword: bytes) -> str:
+        """The category of a keyword that is not a machine keyword."""
+        named = self._named.get(keyword.lower())
+        if named is not None:
+            return named
+        try:
+            return _ESCAPE.sub(_unescape, keyword).decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            return keyword.decode("utf-8", "replace")
+
+    def is_machine(self, keyword: bytes) -> bool:
+        """Kept in the named property and Local, or as a verb; never a category."""
+        return keyword.lower() in _MACHINE or is_forwarded(keyword)
+
+    def canonical(self, keyword: bytes) -> bytes:
+        """The one spelling under which this gateway shows a keyword."""
+        if is_forwarded(keyword):
+            return FORWARDED
+        return _MACHINE.get(keyword.lower()) or self.keyword(self.category(keyword))
+
+    def canonical_flags(self, flags: Flags) -> Flags:
+        return Flags(flags.system, frozenset(map(self.canonical, flags.keywords)))
+
+    def categories(self, flags: Flags) -> list[str]:
+        """The categories of a message with these flags, sorted, none twice."""
+        named = (self.category(k) for k in sorted(flags.keywords) if not self.is_machine(k))
+        return list({name.casefold(): name for name in named if name}.values())
+
+    def machine(self, flags: Flags) -> frozenset[bytes]:
+        """Its machine keywords, without the verb."""
+        return frozenset(_MACHINE[k.lower()] for k in flags.keywords if k.lower() in _MACHINE)
+
+    def _reserved(self, encoded: bytes) -> bool:
+        return self.is_machine(encoded) or encoded.lower() in self._named
+
+
+def is_forwarded(keyword: bytes) -> bool:
+    return keyword.lower() == b"$forwarded"
+
+
+def _escape(found: re.Match[bytes]) -> bytes:
+    return b"=%02X" % found[0][0]
+
+
+def _unescape(found: re.Match[bytes]) -> bytes:
+    return bytes((int(found[1], 16),))
+
+
+# -- from Graph --
+
+
+def flags_of(
+    message: Message,
+    local: Local | None,
+    keywords: KeywordMap,
+    *,
+    expanded: bool = True,
+    known: Flags | None = None,
+) -> Flags:
+    """A message's flags. `expanded`: the answer could carry extended properties (an absent one is then
+    unset); what the answer does not tell is taken from `known`, the flags stored before."""
+    known = known or Flags()
+    values = property_values(message)
+    state = merged_local(message, local) or local or Local()
+    system = _seen(message, known) | _flagged(message, known) | _draft(message, known)
+    system |= _deleted(values, known, expanded)
+    if state.answered:
+        system |= SystemFlag.ANSWERED
+    names = set(_category_keywords(message, known, keywords)) | state.keywords
+    if state.forwarded:
+        names.add(FORWARDED)
+    return Flags(system, frozenset(names))
+
+
+def merged_local(message: Message, local: Local | None) -> Local | None:
+    """The local state after seeing this message, None if it is as before: a verb from outside adds a bit, a
+    machine property that is there replaces the keywords. The caller stores it (`Store.put_local`)."""
+    before = local or Local()
+    values = property_values(message)
+    verb = _integer(values.get(_KEY_VERB))
+    machine = values.get(_KEY_MACHINE)
+    after = Local(
+        before.answered or verb in _ANSWERED_VERBS,
+        before.forwarded or verb == _FORWARDED_VERB,
+        before.keywords if machine is None else _machine_of(machine),
+    )
+    return None if after == before else after
+
+
+def upsert_of(
+    message: Message,
+    local: Local | None,
+    keywords: KeywordMap,
+    *,
+    known: MessageRow | None = None,
+    expanded: bool = True,
+) -> Upsert:
+    """The store's row of a message as Graph shows it. `known` is the row stored now: without it the message
+    is taken as new in its folder and gets an EMAILID of its own (a known one keeps an inherited EMAILID and
+    an exact size)."""
+    return Upsert(
+        id=MessageId(message.id),
+        flags=flags_of(message, local, keywords, expanded=expanded, known=known.flags if known else None),
+        internal_date=epoch(message.received_date_time) if known is None else None,
+        size=None if known and known.size_exact else _integer(property_values(message).get(_KEY_SIZE)),
+        email_id=None if known else email_id(message.id),
+        thread_id=thread_id(message.conversation_id) if message.conversation_id else None,
+        save_date=None if known else epoch(message.created_date_time),
+        etag=message.etag or None,
+        modified=epoch(message.last_modified_date_time),
+    )
+
+
+def email_id(id: str) -> str:
+    """Decision 13: a letter and 120 bits, no case and no `=`."""
+    return "m" + _digest(id)
+
+
+def thread_id(conversation: str) -> str:
+    return "t" + _digest(conversation)
+
+
+def _digest(text: str) -> str:
+    octets = hashlib.sha256(text.encode()).digest()[:15]
+    return base64.b32encode(octets).decode().lower()
+
+
+def epoch(text: str | None) -> int | None:
+    """Seconds since 1970 of a Graph time (`2026-01-02T03:04:05Z`, up to 7 decimals), None if there is
+    none."""
+    if not text:
+        return None
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp())
+
+
+def graph_time(seconds: int) -> str:
+    """The inverse of `epoch`: `2026-01-02T03:04:05Z`."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+PropertyKey = tuple[str, str]
+
+
+def property_values(message: Message) -> dict[PropertyKey, str]:
+    """Extended properties by parsed id (trap 8): compare with `property_key` of the id that was asked for."""
+    listed = message.single_value_extended_properties or ()
+    return {property_key(p.id): p.value for p in listed if p.value is not None}
+
+
+@lru_cache(maxsize=512)
+def property_key(id: str) -> PropertyKey:
+    """(set, name or number), lower case, numbers without leading zeros; the type is not part of an
+    identity."""
+    words = id.split(" ", 3)
+    if len(words) == 2:
+        return "", _number(words[1])
+    if len(words) == 4 and words[2].lower() == "id":
+        return words[1].lower(), _number(words[3])
+    return (words[1].lower(), "name " + words[3].lower()) if len(words) == 4 else ("", id.lower())
+
+
+def _number(text: str) -> str:
+    try:
+        return f"{int(text, 16):#x}"
+    except ValueError:
+        return text.lower()
+
+
+_KEY_VERB = property_key(PR_LAST_VERB)
+_KEY_MACHINE = property_key(MACHINE_KEYWORDS)
+_KEY_DELETED = property_key(IMAP_DELETED)
+_KEY_SIZE = property_key(PR_MESSAGE_SIZE)
+
+
+def _integer(text: str | None) -> int | None:
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        return None
+
+
+def _machine_of(text: str) -> frozenset[bytes]:
+    words = text.lower().encode("ascii", "replace").split()
+    return frozenset(_MACHINE[word] for word in words if word in _MACHINE)
+
+
+def _seen(message: Message, known: Flags) -> SystemFlag:
+    return _bit(message.is_read, SystemFlag.SEEN, known)
+
+
+def _draft(message: Message, known: Flags) -> SystemFlag:
+    return _bit(message.is_draft, SystemFlag.DRAFT, known)
+
+
+def _flagged(message: Message, known: Flags) -> SystemFlag:
+    told = None if message.flag is None else message.flag.flag_status == "flagged"
+    return _bit(told, SystemFlag.FLAGGED, known)
+
+
+def _deleted(values: Mapping[PropertyKey, str], known: Flags, expanded: bool) -> SystemFlag:
+    value = _integer(values.get(_KEY_DELETED))
+    told = None if value is None and not expanded else value == 1
+    return _bit(told, SystemFlag.DELETED, known)
+
+
+def _bit(told: bool | None, flag: SystemFlag, known: Flags) -> SystemFlag:
+    if told is None:
+        return known.system & flag
+    return flag if told else SystemFlag(0)
+
+
+def _category_keywords(message: Message, known: Flags, keywords: KeywordMap) -> Iterable[bytes]:
+    if message.categories is None:
+        return (k for k in known.keywords if not keywords.is_machine(k))
+    return (keywords.keyword(category) for category in message.categories if category)
