@@ -23,7 +23,9 @@ class Limits:
     append_landable: int = 35 * MIB  # (config) octets that the mailbox's own size limit lets us land
     swallow_factor: int = 2  # an oversized {n+} up to swallow_factor * append is read and dropped, then NO; beyond: BYE
     paren_depth: int = 32  # nesting of lists and search keys
+    search_depth: int = 100  # nesting of NOT and OR, parentheses included; a chain of ORs is not nesting
     list_items: int = 10_000  # items in one parenthesised list
+    list_patterns: int = 100  # mailbox patterns of one LIST
     search_keys: int = 1000
     sequence_ranges: int = 20_000  # ranges in one sequence set
     keywords_per_store: int = 100

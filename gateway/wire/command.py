@@ -1,8 +1,8 @@
 """One frozen class per IMAP command (RFC 3501 section 6, RFC 9051 section 6): parse to a value, then execute.
 
 Mailbox names are decoded text (modified UTF-7 undone) with `/` as hierarchy delimiter, `INBOX` in upper case
-whatever its spelling was. A command that fails to parse is `BadCommand` from `core.errors`, and its tag is kept
-where one was readable.
+whatever its spelling was. A command that fails to parse is `BadCommand` from `core.errors`; `framer.tag_of`
+finds its tag.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class Namespace(Command): ...
 
 @dataclass(frozen=True, slots=True)
 class Status(Command):
-    """Items in upper case: MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN (HIGHESTMODSEQ DELETED SIZE APPENDLIMIT)."""
+    """Items in upper case; which there are: `grammar_mailbox.STATUS_ITEMS`."""
 
     mailbox: str
     items: tuple[bytes, ...]

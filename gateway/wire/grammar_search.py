@@ -1,0 +1,236 @@
+"""SEARCH and its keys (RFC 9051 section 6.4.4, RFC 3501 section 6.4.4, RFC 4731, RFC 7162 section 3.1.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from gateway.core.errors import BadCommand, LimitReached
+from gateway.core.types import SYSTEM_FLAG_NAMES
+from gateway.wire import charset, dates
+from gateway.wire.command import Search
+from gateway.wire.cursor import NUMBER64_MAX, Cursor
+from gateway.wire.searchkey import (
+    All,
+    And,
+    Contains,
+    DateIs,
+    Field,
+    HasFlag,
+    HeaderContains,
+    Larger,
+    ModSeqIs,
+    Not,
+    Or,
+    Recent,
+    SearchKey,
+    SeqSet,
+    Smaller,
+    UidSet,
+    When,
+)
+
+RETURN_OPTIONS = (b"MIN", b"MAX", b"ALL", b"COUNT")  # RFC 4731 section 3.1
+_MODSEQ_ENTRY_TYPES = (b"PRIV", b"SHARED", b"ALL")
+_SET_STARTS = (b"*", *(b"%d" % digit for digit in range(10)))
+
+
+@dataclass(slots=True)
+class _Program:
+    """One command's keys while they are read: the cursor, the charset, and what is left of the bounds."""
+
+    c: Cursor
+    codec: str
+    keys_left: int
+
+    def text(self) -> str:
+        self.c.space()
+        return charset.decode(self.c.astring(), self.codec)
+
+
+def parse_search(c: Cursor, tag: bytes, *, by_uid: bool) -> Search:
+    returns = _returns(c)
+    codec = _charset(c)
+    program = _Program(c, codec, c.limits.search_keys)
+    keys = [_key(program, 0)]
+    while c.accept(b" "):
+        if c.at_end():  # a space at the line's end
+            break
+        keys.append(_key(program, 0))
+    return Search(tag, by_uid, _and(keys), returns)
+
+
+def _returns(c: Cursor) -> tuple[bytes, ...] | None:
+    if not c.accept_word(b"RETURN"):
+        return None
+    c.space()
+    options = c.words("a RETURN option", RETURN_OPTIONS)
+    c.space()
+    return options or (b"ALL",)  # RFC 4731 section 3.1: an empty list asks for all
+
+
+def _charset(c: Cursor) -> str:
+    if not c.accept_word(b"CHARSET"):
+        return charset.DEFAULT
+    c.space()
+    codec = charset.codec(c.astring())
+    c.space()
+    return codec
+
+
+# -- keys --
+
+
+def _key(p: _Program, depth: int) -> SearchKey:
+    if depth > p.c.limits.search_depth:
+        raise LimitReached("Search keys nested too deep")
+    p.keys_left -= 1
+    if p.keys_left < 0:
+        raise LimitReached("Too many search keys")
+    c = p.c
+    if c.at(b"("):
+        return _group(p, depth)
+    if c.text.startswith(_SET_STARTS, c.pos):
+        return SeqSet(c.sequence_set())
+    word = c.word("a search key")
+    if (nested := _NESTED.get(word)) is not None:
+        return nested(p, depth)
+    if (read := _KEYS.get(word)) is not None:
+        return read(p)
+    raise BadCommand(f"Unknown search key {word[:40].decode('ascii')}")
+
+
+def _group(p: _Program, depth: int) -> SearchKey:
+    p.c.expect(b"(", "a group")
+    if depth >= p.c.limits.paren_depth:
+        raise LimitReached("Parentheses nested too deep")
+    keys = [_key(p, depth + 1)]
+    while not p.c.accept(b")"):
+        p.c.space()
+        keys.append(_key(p, depth + 1))
+    return _and(keys)
+
+
+def _and(keys: list[SearchKey]) -> SearchKey:
+    return keys[0] if len(keys) == 1 else And(tuple(keys))
+
+
+def _not(p: _Program, depth: int) -> SearchKey:
+    p.c.space()
+    return Not(_key(p, depth + 1))
+
+
+def _or(p: _Program, depth: int) -> SearchKey:
+    """OR a OR b OR c d, as scripts chain hundreds of them, is one list and becomes a balanced tree."""
+    keys: list[SearchKey] = []
+    while True:
+        p.c.space()
+        keys.append(_key(p, depth + 1))
+        p.c.space()
+        if not p.c.accept_word(b"OR"):
+            keys.append(_key(p, depth + 1))
+            return _either(keys)
+        p.keys_left -= 1
+
+
+def _either(keys: list[SearchKey]) -> SearchKey:
+    if len(keys) == 1:
+        return keys[0]
+    middle = len(keys) // 2
+    return Or(_either(keys[:middle]), _either(keys[middle:]))
+
+
+_NESTED: dict[bytes, Callable[[_Program, int], SearchKey]] = {b"NOT": _not, b"OR": _or}
+
+
+def _contains(field: Field, p: _Program) -> SearchKey:
+    return Contains(field, p.text())
+
+
+def _header(p: _Program) -> SearchKey:
+    p.c.space()
+    name = p.c.astring()
+    return HeaderContains(name, p.text())
+
+
+def _keyword(p: _Program) -> SearchKey:
+    p.c.space()
+    return HasFlag(p.c.atom("a keyword"))
+
+
+def _unkeyword(p: _Program) -> SearchKey:
+    return Not(_keyword(p))
+
+
+def _date(when: When, sent: bool, p: _Program) -> SearchKey:
+    p.c.space()
+    text = p.c.string() if p.c.at_string() else p.c.atom("a date")
+    try:
+        return DateIs(when, dates.parse_date(text), sent)
+    except ValueError as error:
+        raise BadCommand("Not a date, which is like 1-Feb-1994") from error
+
+
+def _larger(p: _Program) -> SearchKey:
+    p.c.space()
+    return Larger(p.c.number(NUMBER64_MAX))
+
+
+def _smaller(p: _Program) -> SearchKey:
+    p.c.space()
+    return Smaller(p.c.number(NUMBER64_MAX))
+
+
+def _uid(p: _Program) -> SearchKey:
+    p.c.space()
+    return UidSet(p.c.sequence_set())
+
+
+def _modseq(p: _Program) -> SearchKey:
+    """MODSEQ [entry-name SP entry-type] n: flags have none of their own, so the entry is passed over."""
+    c = p.c
+    c.space()
+    if c.at(b'"'):
+        c.string()
+        c.space()
+        if c.word("an entry type") not in _MODSEQ_ENTRY_TYPES:
+            raise BadCommand("Unknown entry type")
+        c.space()
+    return ModSeqIs(c.number(NUMBER64_MAX))
+
+
+def _constant(key: SearchKey, _: _Program) -> SearchKey:
+    return key
+
+
+def _flag_keys() -> dict[bytes, SearchKey]:
+    """SEEN and UNSEEN, and so on for each system flag."""
+    keys: dict[bytes, SearchKey] = {}
+    for name in SYSTEM_FLAG_NAMES.values():
+        word = name[1:].upper()
+        keys[word] = HasFlag(name)
+        keys[b"UN" + word] = Not(HasFlag(name))
+    return keys
+
+
+_CONSTANTS: dict[bytes, SearchKey] = {
+    b"ALL": All(),
+    b"RECENT": Recent(),
+    b"OLD": Not(Recent()),
+    b"NEW": And((Recent(), Not(HasFlag(b"\\Seen")))),
+    **_flag_keys(),
+}
+_KEYS: dict[bytes, Callable[[_Program], SearchKey]] = {
+    **{word: partial(_constant, key) for word, key in _CONSTANTS.items()},
+    **{field.value.encode(): partial(_contains, field) for field in Field},
+    **{when.value.encode(): partial(_date, when, False) for when in When},
+    **{b"SENT" + when.value.encode(): partial(_date, when, True) for when in When},
+    b"HEADER": _header,
+    b"KEYWORD": _keyword,
+    b"UNKEYWORD": _unkeyword,
+    b"LARGER": _larger,
+    b"SMALLER": _smaller,
+    b"UID": _uid,
+    b"MODSEQ": _modseq,
+}
