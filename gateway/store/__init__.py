@@ -1,1 +1,2 @@
-"""What must survive a restart: UIDs, flags, delta links, pinned facts, journal. One contract, several engines."""
+"""What must outlive the process: UIDs, flags, links, facts, originals, the journal. One contract, one module
+per engine."""

@@ -1,8 +1,10 @@
-"""The store's contract (architecture decisions 1, 4, 9, 14; invariants 1, 2, 6, 7). Interface; `sqlite.py` is an engine.
+"""The store's contract (architecture decisions 1, 4, 9, 14; invariants 1, 2, 6, 7). Interface; `sqlite.py` is
+an engine.
 
 Every method is async and atomic: one short transaction, none open when it returns. Writes to a folder are
-serialised by the engine (invariant 1): UIDs and mod-sequences become visible in the order they were allocated.
-Ids are compared as bytes (trap 7). All times are integer seconds since 1970 UTC unless said otherwise.
+serialised by the engine (invariant 1): UIDs and mod-sequences become visible in the order they were
+allocated. Ids are compared as bytes (trap 7). All times are integer seconds since 1970 UTC unless said
+otherwise.
 """
 
 from __future__ import annotations
@@ -73,8 +75,12 @@ class MessageRow:
 class Upsert:
     """A message as it now is in this folder. A new id gets a UID; a known one keeps it.
 
-    `uid` is set only where a UID was reserved beforehand (`reserve_uids`). `new_generation` ends the old UID
-    (tombstone) and gives a new one: the content changed (decision 4). None keeps what is stored.
+    `uid` is set only where a UID was reserved beforehand (`reserve_uids`; else ValueError). It is used unless
+    a higher UID became visible meanwhile: UIDs appear in ascending order, a late message gets a fresh one, so
+    read the answer's row (or `find`, if the id was known already) before naming the UID to anybody.
+    `new_generation` ends the old UID (tombstone), gives a new one and forgets facts, pin and original: the
+    content changed (decision 4). None keeps what is stored; without `email_id` a new row derives its own.
+    An exact size is never replaced by an estimate.
     """
 
     id: MessageId
@@ -93,7 +99,8 @@ class Upsert:
 
 @dataclass(slots=True)
 class Applied:
-    """What one `apply` did: the folder's new highest mod-sequence and the rows that changed, tombstones by UID."""
+    """What one `apply` did: the folder's new highest mod-sequence and the rows that changed, tombstones by
+    UID."""
 
     modseq: ModSeq
     rows: list[MessageRow] = field(default_factory=list)
@@ -102,8 +109,8 @@ class Applied:
 
 @dataclass(slots=True)
 class Delta:
-    """Rows and tombstones after a mod-sequence, ascending by UID. `complete` is False if tombstones that old were
-    pruned: compare in full."""
+    """Rows and tombstones after a mod-sequence, ascending by UID. `complete` is False if tombstones that old
+    were pruned: compare in full."""
 
     modseq: ModSeq
     rows: list[MessageRow]
@@ -122,8 +129,8 @@ class Pin:
 
 @dataclass(slots=True)
 class Facts:
-    """Rendered once and stored: the pinned header block (decision 11), ENVELOPE, preview, structures (None until
-    MIME was seen)."""
+    """Rendered once and stored: the pinned header block (decision 11), ENVELOPE, preview, structures (None
+    until MIME was seen)."""
 
     header: bytes
     envelope: bytes
@@ -134,8 +141,8 @@ class Facts:
 
 @dataclass(slots=True)
 class Local:
-    """What Graph has no place for, keyed by immutable id, surviving any resync (invariant 6): the union of verbs
-    (\\Answered and $Forwarded at once) and machine keywords."""
+    """What Graph has no place for, keyed by immutable id, surviving any resync (invariant 6): the union of
+    verbs (\\Answered and $Forwarded at once) and machine keywords."""
 
     answered: bool = False
     forwarded: bool = False
@@ -144,7 +151,8 @@ class Local:
 
 @dataclass(slots=True)
 class JournalRow:
-    """Work that creates something or takes more than one Graph call (invariant 2): finished or undone at start."""
+    """Work that creates something or takes more than one Graph call (invariant 2): finished or undone at
+    start."""
 
     id: int
     account: AccountId
@@ -165,11 +173,16 @@ class Store(Protocol):
     async def folders(self, account: AccountId) -> list[FolderRow]: ...
     async def folder(self, account: AccountId, id: FolderId) -> FolderRow | None: ...
     async def put_folders(
-        self, account: AccountId, upserts: Sequence[FolderUpsert], gone: Sequence[FolderId], *, link: str | None
+        self,
+        account: AccountId,
+        upserts: Sequence[FolderUpsert],
+        gone: Sequence[FolderId],
+        *,
+        link: str | None,
     ) -> list[FolderRow]:
-        """Create, update, remove; new ones get UIDVALIDITY from the account's counter (seeded by the clock, never
-        repeated, also after delete) and a reserved range R = total*1.1+1000. Stores the hierarchy's delta link.
-        Returns all folders."""
+        """Create, update, remove; new ones get UIDVALIDITY from the account's counter (seeded by the clock,
+        never repeated, also after delete) and a reserved range R = total*1.1+1000. Stores the hierarchy's
+        delta link. Returns all folders."""
         ...
 
     async def hierarchy_link(self, account: AccountId) -> str: ...
@@ -188,18 +201,23 @@ class Store(Protocol):
     async def apply(
         self, folder: int, upserts: Sequence[Upsert], gone: Sequence[MessageId], *, link: str | None = None
     ) -> Applied:
-        """One transaction. A row that did not change gets no new mod-sequence. `link` is stored with it: a crash
-        never has rows without the link or a link without its rows."""
+        """One transaction: `gone` first, then `upserts` in order. A row that did not change gets no new
+        mod-sequence and is not in the answer; new rows and changed flags get the folder's next one; a change
+        of anything else (size, etag, dates, object ids) is in the answer under the old one. `link` is stored
+        with it: a crash never has rows without the link or a link without its rows. In a folder that is not
+        `ready` this is for what APPEND, COPY and MOVE land; those keep their UIDs when the first sync
+        finishes. NoSuchMailbox if the folder was removed meanwhile."""
         ...
 
     async def since(self, folder: int, modseq: ModSeq) -> Delta: ...
     async def reserve_uids(self, folder: int, count: int) -> list[Uid]:
-        """UIDs above everything announced or reserved (COPY, MOVE, APPEND know their UID before Graph answers)."""
+        """UIDs above everything announced or reserved (COPY, MOVE, APPEND know their UID before Graph
+        answers)."""
         ...
 
     async def take_recent(self, folder: int) -> int:
-        """The first read-write SELECT takes \\Recent: returns the watermark (UIDs >= it are recent to this view)
-        and moves it to UIDNEXT (decision 14)."""
+        """The first read-write SELECT takes \\Recent: returns the watermark (UIDs >= it are recent to this
+        view) and moves it to UIDNEXT (decision 14)."""
         ...
 
     # -- first sync (decision 1) --
@@ -218,7 +236,8 @@ class Store(Protocol):
     # -- facts and bytes --
     async def facts(self, account: AccountId, ids: Sequence[MessageId]) -> dict[MessageId, Facts]: ...
     async def put_facts(self, account: AccountId, facts: dict[MessageId, Facts]) -> dict[MessageId, Facts]:
-        """Insert if absent, except that structures are filled in; returns what is stored now (the loser adopts)."""
+        """Insert if absent, except that structures are filled in; returns what is stored now (the loser
+        adopts)."""
         ...
 
     async def pin(self, account: AccountId, id: MessageId, pin: Pin) -> Pin:
@@ -227,16 +246,18 @@ class Store(Protocol):
 
     async def pinned(self, account: AccountId, id: MessageId) -> Pin | None: ...
     async def drop_content(self, account: AccountId, ids: Sequence[MessageId]) -> None:
-        """Forget facts and pins: content changed (new generation) or the message is gone everywhere."""
+        """Forget facts, pins and the reference to an original: content changed (`new_generation` does it
+        by itself) or the message is gone everywhere. Local state stays (invariant 6)."""
         ...
 
-    # -- durable originals of APPEND (decision 9): encrypted, content-addressed, reference-counted by message --
+    # -- durable originals of APPEND (decision 9): encrypted, content-addressed, referred to by messages --
     async def put_original(self, account: AccountId, id: MessageId, data: bytes) -> None: ...
     async def original(self, account: AccountId, id: MessageId) -> bytes | None: ...
     async def has_originals(self, account: AccountId, ids: Sequence[MessageId]) -> set[MessageId]: ...
     async def share_original(self, account: AccountId, source: MessageId, target: MessageId) -> None: ...
     async def put_blob(self, data: bytes) -> bytes:
-        """Keep octets before a message exists (journal); returns the address."""
+        """Keep octets before a message exists (journal); returns the address. Unless adopted they are kept
+        for a week, and as long as a journal row is that old."""
         ...
 
     async def blob(self, address: bytes) -> bytes | None: ...

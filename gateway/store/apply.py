@@ -1,0 +1,182 @@
+"""What one `apply` does to a folder: which rows change, which UIDs end, which begin (invariants 1 and 7).
+
+UIDs become visible in ascending order. So a UID that was reserved earlier is used only while nothing above it
+is visible; otherwise the message gets a fresh one: a view can only append (RFC 9051 section 2.3.1.1).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gateway.core.objectid import object_id
+from gateway.core.types import MessageId, ModSeq, Uid
+from gateway.store.api import Applied, MessageRow, Upsert
+from gateway.store.content import forget
+from gateway.store.errors import StoreError
+from gateway.store.rows import (
+    CONTENT,
+    CONTENT_MARKS,
+    NEW,
+    Content,
+    content_of,
+    find_messages,
+    flags_of,
+    folder_field,
+    merge,
+)
+
+LAST_UID = 2**32 - 1
+
+
+@dataclass(slots=True)
+class Draft:
+    """A folder while one `apply` is worked out. `rows` is what is known of the ids concerned, now."""
+
+    folder: int
+    account: int
+    uid_validity: int
+    uid_next: int
+    uid_last: int  # highest UID visible before this apply
+    modseq: int
+    rows: dict[MessageId, MessageRow]
+    changed: dict[MessageId, MessageRow] = field(default_factory=dict)
+    born: set[MessageId] = field(default_factory=set)
+    gone: list[Uid] = field(default_factory=list)
+    stale: list[MessageId] = field(default_factory=list)  # facts and pins of an old generation
+
+    @property
+    def next_modseq(self) -> ModSeq:
+        return ModSeq(self.modseq + 1)
+
+
+def apply(
+    db: sqlite3.Connection, folder: int, upserts: Sequence[Upsert], gone: Sequence[MessageId], keep: int
+) -> Applied:
+    """`gone` first, then `upserts` in order. Keeps at most `keep` tombstones."""
+    draft = _read(db, folder, [*gone, *(upsert.id for upsert in upserts)])
+    for id in gone:
+        _remove(draft, id)
+    for upsert in upserts:
+        _put(draft, upsert)
+    return _write(db, draft, keep)
+
+
+def _read(db: sqlite3.Connection, folder: int, ids: Sequence[MessageId]) -> Draft:
+    columns = "account, uid_validity, uid_next, uid_last, modseq"
+    account, validity, uid_next, uid_last, modseq = folder_field(db, folder, columns)
+    rows = find_messages(db, folder, ids) if ids else {}
+    return Draft(folder, account, validity, uid_next, uid_last, modseq, rows)
+
+
+def _remove(draft: Draft, id: MessageId) -> None:
+    row = draft.rows.pop(id, None)
+    if row is None:
+        return
+    draft.changed.pop(id, None)
+    if id in draft.born:  # came and went in this apply: nobody ever saw its UID
+        draft.born.discard(id)
+    else:
+        draft.gone.append(row.uid)
+
+
+def _put(draft: Draft, upsert: Upsert) -> None:
+    row = draft.rows.get(upsert.id)
+    if row is not None and upsert.new_generation:
+        _remove(draft, upsert.id)
+        draft.stale.append(upsert.id)
+        _begin(draft, upsert, (*content_of(row)[:3], 0, 0, "", *content_of(row)[6:]))
+    elif row is None:
+        _begin(draft, upsert, NEW)
+    else:
+        _update(draft, row, upsert)
+
+
+def _begin(draft: Draft, upsert: Upsert, base: Content) -> None:
+    uid = _allocate(draft, upsert.uid)
+    content = merge(base, upsert)
+    if not content[5]:
+        source = upsert.id if base is NEW else f"{upsert.id}/{draft.uid_validity}/{uid}"
+        content = (*content[:5], object_id("M", source), *content[6:])
+    _keep(draft, _row(uid, upsert.id, draft.next_modseq, content))
+    draft.born.add(upsert.id)
+
+
+def _update(draft: Draft, row: MessageRow, upsert: Upsert) -> None:
+    """A new mod-sequence for what clients are told of (flags), none for the rest."""
+    old = content_of(row)
+    new = merge(old, upsert)
+    if new != old:
+        modseq = draft.next_modseq if new[:2] != old[:2] else row.modseq
+        _keep(draft, _row(row.uid, row.id, modseq, new))
+
+
+def _keep(draft: Draft, row: MessageRow) -> None:
+    draft.rows[row.id] = draft.changed[row.id] = row
+
+
+def _allocate(draft: Draft, reserved: Uid | None) -> Uid:
+    if reserved is not None and reserved >= draft.uid_next:
+        raise ValueError(f"UID {reserved} was never reserved")
+    taken = reserved is not None and any(draft.rows[id].uid == reserved for id in draft.born)
+    if reserved is not None and reserved > draft.uid_last and not taken:
+        return reserved
+    if draft.uid_next > LAST_UID:
+        raise StoreError("a mailbox has used up its UIDs")
+    draft.uid_next += 1
+    return Uid(draft.uid_next - 1)
+
+
+def _row(uid: Uid, id: MessageId, modseq: ModSeq, content: Content) -> MessageRow:
+    system, keywords, date, size, exact, email, thread, saved, etag, modified = content
+    flags = flags_of(system, keywords)
+    return MessageRow(uid, id, modseq, flags, date, size, exact == 1, email, thread, saved, etag, modified)
+
+
+def _write(db: sqlite3.Connection, draft: Draft, keep: int) -> Applied:
+    if not draft.changed and not draft.gone:
+        return Applied(ModSeq(draft.modseq))
+    rows = sorted(draft.changed.values(), key=lambda row: row.uid)
+    gone = sorted(draft.gone)
+    if gone or any(row.modseq == draft.next_modseq for row in rows):
+        draft.modseq += 1
+    _write_rows(db, draft, rows, gone)
+    uid_last = max([draft.uid_last, *(row.uid for row in rows)])
+    db.execute(
+        "UPDATE folder SET uid_next = ?, uid_last = ?, modseq = ?, tombstones = tombstones + ? WHERE key = ?",
+        (draft.uid_next, uid_last, draft.modseq, len(gone), draft.folder),
+    )
+    forget(db, draft.account, draft.stale)
+    if gone:
+        prune(db, draft.folder, keep)
+    return Applied(ModSeq(draft.modseq), rows, gone)
+
+
+def _write_rows(db: sqlite3.Connection, draft: Draft, rows: list[MessageRow], gone: list[Uid]) -> None:
+    folder = draft.folder
+    db.executemany("DELETE FROM message WHERE folder = ? AND uid = ?", [(folder, uid) for uid in gone])
+    db.executemany("INSERT INTO tombstone VALUES (?, ?, ?)", [(folder, draft.modseq, uid) for uid in gone])
+    db.executemany(
+        f"INSERT INTO message (folder, uid, id, modseq, {CONTENT}) VALUES (?, ?, ?, ?, {CONTENT_MARKS})",  # noqa: S608
+        [(folder, row.uid, row.id, row.modseq, *content_of(row)) for row in rows if row.id in draft.born],
+    )
+    db.executemany(
+        f"UPDATE message SET (modseq, {CONTENT}) = (?, {CONTENT_MARKS}) WHERE folder = ? AND uid = ?",  # noqa: S608
+        [(row.modseq, *content_of(row), folder, row.uid) for row in rows if row.id not in draft.born],
+    )
+
+
+def prune(db: sqlite3.Connection, folder: int, keep: int) -> None:
+    """Beyond `keep` tombstones the oldest go, a quarter of the bound at once so that the work stays rare."""
+    (count,) = folder_field(db, folder, "tombstones")
+    if count <= keep:
+        return
+    drop = count - keep + keep // 4
+    (edge,) = db.execute(
+        "SELECT modseq FROM tombstone WHERE folder = ? ORDER BY modseq LIMIT 1 OFFSET ?", (folder, drop - 1)
+    ).fetchone()
+    done = db.execute("DELETE FROM tombstone WHERE folder = ? AND modseq <= ?", (folder, edge)).rowcount
+    db.execute(
+        "UPDATE folder SET tombstones = tombstones - ?, pruned = ? WHERE key = ?", (done, edge, folder)
+    )

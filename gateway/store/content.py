@@ -1,0 +1,130 @@
+"""Facts, first-bytes records and local state of messages, by immutable id (decisions 4 and 11, invariant
+6)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from gateway.core.types import AccountId, MessageId
+from gateway.store.api import Facts, Local, Pin
+from gateway.store.crypt import Vault
+from gateway.store.rows import account_key, among, keyword_octets, make_account
+
+Listed = tuple[bytes, bytes, str]  # header, envelope, preview
+Structures = tuple[bytes | None, bytes | None]  # BODYSTRUCTURE, BODY
+Sealed = tuple[bytes, bytes | None]
+
+_pack = msgspec.msgpack.encode
+_listed = msgspec.msgpack.Decoder(Listed)
+_structures = msgspec.msgpack.Decoder(Structures)
+_pin = msgspec.msgpack.Decoder(tuple[bytes, int, bytes])
+
+
+def seal_facts(vault: Vault, account: AccountId, facts: Mapping[MessageId, Facts]) -> dict[MessageId, Sealed]:
+    """CPU only: done before the transaction."""
+    return {id: (_seal_listed(vault, account, id, one), _seal_structures(vault, account, id, one)) for id, one in facts.items()}  # noqa: E501  # fmt: skip
+
+
+def _seal_listed(vault: Vault, account: AccountId, id: MessageId, facts: Facts) -> bytes:
+    return vault.seal(_pack((facts.header, facts.envelope, facts.preview)), f"facts/{account}/{id}")
+
+
+def _seal_structures(vault: Vault, account: AccountId, id: MessageId, facts: Facts) -> bytes | None:
+    if facts.structure is None and facts.basic_structure is None:
+        return None
+    return vault.seal(_pack((facts.structure, facts.basic_structure)), f"structures/{account}/{id}")
+
+
+def put_facts(db: sqlite3.Connection, account: AccountId, sealed: Mapping[MessageId, Sealed]) -> None:
+    """Insert if absent; structures are filled in once and then stay as well."""
+    owner = make_account(db, account)
+    db.executemany(
+        "INSERT INTO facts (account, id, listed, structures) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
+        " SET structures = excluded.structures WHERE structures IS NULL AND excluded.structures IS NOT NULL",
+        [(owner, id, *one) for id, one in sealed.items()],
+    )
+
+
+def sealed_facts(
+    db: sqlite3.Connection, account: AccountId, ids: Iterable[MessageId]
+) -> list[tuple[MessageId, bytes, bytes | None]]:
+    sql = (
+        "SELECT id, listed, structures FROM facts"
+        " WHERE account = ? AND id IN (SELECT value FROM json_each(?))"
+    )
+    return db.execute(sql, (account_key(db, account), among(list(ids)))).fetchall()
+
+
+def open_facts(
+    vault: Vault, account: AccountId, rows: Iterable[tuple[MessageId, bytes, bytes | None]]
+) -> dict[MessageId, Facts]:
+    return {id: _facts(vault, account, id, listed, structures) for id, listed, structures in rows}
+
+
+def _facts(vault: Vault, account: AccountId, id: MessageId, listed: bytes, structures: bytes | None) -> Facts:
+    header, envelope, preview = _listed.decode(vault.open(listed, f"facts/{account}/{id}"))
+    if structures is None:
+        return Facts(header, envelope, preview)
+    full, basic = _structures.decode(vault.open(structures, f"structures/{account}/{id}"))
+    return Facts(header, envelope, preview, full, basic)
+
+
+# -- first-bytes records --
+
+
+def seal_pin(vault: Vault, account: AccountId, id: MessageId, pin: Pin) -> bytes:
+    return vault.seal(_pack((pin.header, pin.rest_length, pin.rest_sha256)), f"pin/{account}/{id}")
+
+
+def open_pin(vault: Vault, account: AccountId, id: MessageId, sealed: bytes) -> Pin:
+    return Pin(*_pin.decode(vault.open(sealed, f"pin/{account}/{id}")))
+
+
+def put_pin(db: sqlite3.Connection, account: AccountId, id: MessageId, sealed: bytes) -> bytes:
+    """Insert if absent; the winner's record, for the loser to adopt."""
+    owner = make_account(db, account)
+    db.execute("INSERT OR IGNORE INTO pin (account, id, sealed) VALUES (?, ?, ?)", (owner, id, sealed))
+    (stored,) = db.execute("SELECT sealed FROM pin WHERE account = ? AND id = ?", (owner, id)).fetchone()
+    return bytes(stored)
+
+
+def sealed_pin(db: sqlite3.Connection, account: AccountId, id: MessageId) -> bytes | None:
+    sql = "SELECT sealed FROM pin WHERE account = ? AND id = ?"
+    row = db.execute(sql, (account_key(db, account), id)).fetchone()
+    return row[0] if row else None
+
+
+def forget(db: sqlite3.Connection, owner: int, ids: Sequence[MessageId]) -> None:
+    """Facts, pins and the reference to an original: all that was true of the old content only."""
+    rows = [(owner, id) for id in ids]
+    for table in ("facts", "pin", "original"):
+        db.executemany(f"DELETE FROM {table} WHERE account = ? AND id = ?", rows)  # noqa: S608
+
+
+# -- local state --
+
+
+def local(db: sqlite3.Connection, account: AccountId, ids: Sequence[MessageId]) -> dict[MessageId, Local]:
+    sql = (
+        "SELECT id, answered, forwarded, keywords FROM local"
+        " WHERE account = ? AND id IN (SELECT value FROM json_each(?))"
+    )
+    rows = db.execute(sql, (account_key(db, account), among(list(ids))))
+    return {
+        id: Local(answered == 1, forwarded == 1, frozenset(keywords.split()))
+        for id, answered, forwarded, keywords in rows
+    }
+
+
+def put_local(db: sqlite3.Connection, account: AccountId, states: Mapping[MessageId, Local]) -> None:
+    owner = make_account(db, account)
+    db.executemany(
+        "INSERT OR REPLACE INTO local (account, id, answered, forwarded, keywords) VALUES (?, ?, ?, ?, ?)",
+        [
+            (owner, id, int(state.answered), int(state.forwarded), keyword_octets(state.keywords))
+            for id, state in states.items()
+        ],
+    )

@@ -1,0 +1,123 @@
+"""Reading a folder's messages, and the first sync that numbers them (decision 1)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from gateway.core.objectid import object_id
+from gateway.core.types import MessageId, ModSeq, Uid
+from gateway.store.api import Applied, Delta, MessageRow, Upsert
+from gateway.store.apply import LAST_UID
+from gateway.store.errors import StoreError
+from gateway.store.rows import (
+    CONTENT,
+    CONTENT_MARKS,
+    MESSAGE,
+    NEW,
+    among,
+    folder_field,
+    merge,
+    message_rows,
+)
+
+
+def all_messages(db: sqlite3.Connection, folder: int) -> list[MessageRow]:
+    sql = f"SELECT {MESSAGE} FROM message WHERE folder = ? ORDER BY uid"  # noqa: S608
+    return message_rows(db.execute(sql, (folder,)))
+
+
+def by_uid(db: sqlite3.Connection, folder: int, uids: Sequence[Uid]) -> dict[Uid, MessageRow]:
+    sql = f"SELECT {MESSAGE} FROM message WHERE folder = ? AND uid IN (SELECT value FROM json_each(?))"  # noqa: S608
+    return {row.uid: row for row in message_rows(db.execute(sql, (folder, among(uids))))}
+
+
+def ids(db: sqlite3.Connection, folder: int) -> dict[MessageId, Uid]:
+    return dict(db.execute("SELECT id, uid FROM message WHERE folder = ?", (folder,)).fetchall())
+
+
+def since(db: sqlite3.Connection, folder: int, modseq: ModSeq) -> Delta:
+    now, pruned = folder_field(db, folder, "modseq, pruned")
+    sql = f"SELECT {MESSAGE} FROM message WHERE folder = ? AND modseq > ? ORDER BY modseq"  # noqa: S608
+    rows = message_rows(db.execute(sql, (folder, modseq)))
+    gone = db.execute("SELECT uid, modseq FROM tombstone WHERE folder = ? AND modseq > ?", (folder, modseq))
+    rows.sort(key=lambda row: row.uid)
+    return Delta(ModSeq(now), rows, sorted(gone.fetchall()), complete=modseq >= pruned)
+
+
+def reserve_uids(db: sqlite3.Connection, folder: int, count: int) -> list[Uid]:
+    (first,) = folder_field(db, folder, "uid_next")
+    if count < 0 or first + count - 1 > LAST_UID:
+        raise StoreError("a mailbox has used up its UIDs")
+    db.execute("UPDATE folder SET uid_next = uid_next + ? WHERE key = ?", (count, folder))
+    return [Uid(uid) for uid in range(first, first + count)]
+
+
+def take_recent(db: sqlite3.Connection, folder: int) -> int:
+    (watermark,) = folder_field(db, folder, "recent_from")
+    db.execute("UPDATE folder SET recent_from = uid_next WHERE key = ? AND recent_from < uid_next", (folder,))
+    return int(watermark)
+
+
+# -- first sync --
+
+
+def stage(db: sqlite3.Connection, folder: int, upserts: Sequence[Upsert]) -> int:
+    (ready,) = folder_field(db, folder, "ready")
+    if ready:
+        raise ValueError("the first sync of this folder is done")
+    for upsert in upserts:
+        _stage_one(db, folder, upsert)
+    return staged(db, folder)
+
+
+def _stage_one(db: sqlite3.Connection, folder: int, upsert: Upsert) -> None:
+    sql = f"SELECT {CONTENT} FROM staged WHERE folder = ? AND id = ?"  # noqa: S608
+    known = db.execute(sql, (folder, upsert.id)).fetchone()
+    content = merge(known or NEW, upsert)
+    if not content[5]:
+        content = (*content[:5], object_id("M", upsert.id), *content[6:])
+    db.execute(
+        f"INSERT OR REPLACE INTO staged (folder, id, {CONTENT}) VALUES (?, ?, {CONTENT_MARKS})",  # noqa: S608
+        (folder, upsert.id, *content),
+    )
+
+
+def staged(db: sqlite3.Connection, folder: int) -> int:
+    (count,) = db.execute("SELECT COUNT(*) FROM staged WHERE folder = ?", (folder,)).fetchone()
+    return int(count)
+
+
+def unstage(db: sqlite3.Connection, folder: int, ids: Sequence[MessageId]) -> None:
+    db.executemany("DELETE FROM staged WHERE folder = ? AND id = ?", [(folder, id) for id in ids])
+
+
+# Messages beyond the reserved range (more arrived meanwhile than the reserve allows) go above all given UIDs.
+# What an APPEND, COPY or MOVE landed already keeps the UID the client was told.
+NUMBER = f"""
+INSERT INTO message (folder, uid, id, modseq, {CONTENT})
+SELECT folder, CASE WHEN place <= :reserved THEN place ELSE :uid_next + place - :reserved - 1 END, id, :modseq, {CONTENT}
+FROM (
+    SELECT *, ROW_NUMBER() OVER (ORDER BY internal_date, id) AS place FROM staged
+    WHERE folder = :folder AND id NOT IN (SELECT id FROM message WHERE folder = :folder)
+) ORDER BY place
+"""  # noqa: S608, E501
+
+
+def finish_first_sync(db: sqlite3.Connection, folder: int) -> Applied:
+    columns = "uid_next, uid_last, reserved, modseq, ready"
+    uid_next, uid_last, reserved, modseq, ready = folder_field(db, folder, columns)
+    if ready:
+        raise ValueError("the first sync of this folder is done")
+    modseq += 1
+    count = db.execute(
+        NUMBER, {"folder": folder, "reserved": reserved, "uid_next": uid_next, "modseq": modseq}
+    ).rowcount
+    uid_next += max(0, count - reserved)
+    uid_last = max(uid_last, min(count, reserved), uid_next - 1 if count > reserved else 0)
+    db.execute("DELETE FROM staged WHERE folder = ?", (folder,))
+    db.execute(
+        "UPDATE folder SET ready = 1, modseq = ?, uid_next = ?, uid_last = ? WHERE key = ?",
+        (modseq, uid_next, uid_last, folder),
+    )
+    return Applied(ModSeq(modseq), all_messages(db, folder))

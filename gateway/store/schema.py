@@ -1,0 +1,163 @@
+"""The tables, as numbered migrations. A migration that was released is never edited: add the next number.
+
+Ids are TEXT with the BINARY collation: compared as octets, case counts. `folder.key` and `journal.id` are
+never given twice. Times are seconds since 1970 UTC.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from gateway.store.errors import SchemaTooNew
+
+FIRST = (
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID",
+    """CREATE TABLE account (
+        key INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL UNIQUE,
+        uid_validity INTEGER NOT NULL DEFAULT 0,  -- the last one given, kept when mailboxes go
+        hierarchy_link BLOB NOT NULL DEFAULT x''  -- sealed
+    ) STRICT""",
+    """CREATE TABLE folder (
+        key INTEGER PRIMARY KEY AUTOINCREMENT,
+        account INTEGER NOT NULL REFERENCES account (key) ON DELETE CASCADE,
+        id TEXT NOT NULL,
+        parent TEXT NOT NULL,
+        name TEXT NOT NULL,
+        well_known TEXT NOT NULL,
+        hidden INTEGER NOT NULL,
+        total INTEGER NOT NULL,
+        unread INTEGER NOT NULL,
+        uid_validity INTEGER NOT NULL,
+        uid_next INTEGER NOT NULL,
+        modseq INTEGER NOT NULL,
+        reserved INTEGER NOT NULL,
+        ready INTEGER NOT NULL,
+        delta_link BLOB NOT NULL DEFAULT x'',  -- sealed
+        recent_from INTEGER NOT NULL,
+        synced_at INTEGER NOT NULL,
+        mailbox_id TEXT NOT NULL,
+        uid_last INTEGER NOT NULL DEFAULT 0,   -- the highest UID that was ever visible
+        tombstones INTEGER NOT NULL DEFAULT 0, -- how many are kept
+        pruned INTEGER NOT NULL DEFAULT 0,     -- tombstones up to this mod-sequence were dropped
+        UNIQUE (account, id)
+    ) STRICT""",
+    """CREATE TABLE message (
+        folder INTEGER NOT NULL REFERENCES folder (key) ON DELETE CASCADE,
+        uid INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        modseq INTEGER NOT NULL,
+        system INTEGER NOT NULL,
+        keywords BLOB NOT NULL,  -- sorted, separated by spaces
+        internal_date INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        size_exact INTEGER NOT NULL,
+        email_id TEXT NOT NULL,
+        thread_id TEXT NOT NULL,
+        save_date INTEGER NOT NULL,
+        etag TEXT NOT NULL,
+        modified INTEGER NOT NULL,
+        PRIMARY KEY (folder, uid)
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE UNIQUE INDEX message_by_id ON message (folder, id)",
+    "CREATE INDEX message_by_modseq ON message (folder, modseq)",
+    """CREATE TABLE tombstone (
+        folder INTEGER NOT NULL REFERENCES folder (key) ON DELETE CASCADE,
+        modseq INTEGER NOT NULL,
+        uid INTEGER NOT NULL,
+        PRIMARY KEY (folder, modseq, uid)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE staged (
+        folder INTEGER NOT NULL REFERENCES folder (key) ON DELETE CASCADE,
+        id TEXT NOT NULL,
+        system INTEGER NOT NULL,
+        keywords BLOB NOT NULL,
+        internal_date INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        size_exact INTEGER NOT NULL,
+        email_id TEXT NOT NULL,
+        thread_id TEXT NOT NULL,
+        save_date INTEGER NOT NULL,
+        etag TEXT NOT NULL,
+        modified INTEGER NOT NULL,
+        PRIMARY KEY (folder, id)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE subscription (
+        account INTEGER NOT NULL REFERENCES account (key) ON DELETE CASCADE,
+        name TEXT NOT NULL,
+        PRIMARY KEY (account, name)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE facts (
+        account INTEGER NOT NULL REFERENCES account (key) ON DELETE CASCADE,
+        id TEXT NOT NULL,
+        listed BLOB NOT NULL,  -- sealed: header, envelope, preview
+        structures BLOB,       -- sealed; NULL until MIME was seen
+        UNIQUE (account, id)
+    ) STRICT""",
+    """CREATE TABLE pin (
+        account INTEGER NOT NULL REFERENCES account (key) ON DELETE CASCADE,
+        id TEXT NOT NULL,
+        sealed BLOB NOT NULL,
+        UNIQUE (account, id)
+    ) STRICT""",
+    """CREATE TABLE blob (
+        address BLOB PRIMARY KEY,
+        size INTEGER NOT NULL,
+        touched INTEGER NOT NULL  -- when it was last put: a blob nobody refers to is kept a while
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE chunk (
+        address BLOB NOT NULL REFERENCES blob (address) ON DELETE CASCADE,
+        number INTEGER NOT NULL,
+        sealed BLOB NOT NULL,
+        UNIQUE (address, number)
+    ) STRICT""",
+    """CREATE TABLE original (
+        account INTEGER NOT NULL REFERENCES account (key) ON DELETE CASCADE,
+        id TEXT NOT NULL,
+        address BLOB NOT NULL REFERENCES blob (address),
+        PRIMARY KEY (account, id)
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX original_by_address ON original (address)",
+    """CREATE TABLE local (
+        account INTEGER NOT NULL REFERENCES account (key) ON DELETE CASCADE,
+        id TEXT NOT NULL,
+        answered INTEGER NOT NULL,
+        forwarded INTEGER NOT NULL,
+        keywords BLOB NOT NULL,
+        PRIMARY KEY (account, id)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE journal (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        account INTEGER NOT NULL REFERENCES account (key) ON DELETE CASCADE,
+        kind TEXT NOT NULL,
+        payload BLOB NOT NULL,  -- sealed
+        created INTEGER NOT NULL
+    ) STRICT""",
+    "CREATE INDEX journal_by_account ON journal (account)",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST,)  # the n-th brings schema n-1 to n
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Bring the schema up to date, each step whole or not at all. SchemaTooNew leaves the file untouched."""
+    present: int = db.execute("PRAGMA user_version").fetchone()[0]
+    if present > len(MIGRATIONS):
+        raise SchemaTooNew(
+            f"the store has schema {present}, this program knows {len(MIGRATIONS)}: use a newer program"
+        )
+    for number in range(present + 1, len(MIGRATIONS) + 1):
+        _step(db, number)
+
+
+def _step(db: sqlite3.Connection, number: int) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        if db.execute("PRAGMA user_version").fetchone()[0] < number:  # another process may have been first
+            for statement in MIGRATIONS[number - 1]:
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {number:d}")
+        db.execute("COMMIT")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
