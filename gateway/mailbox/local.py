@@ -15,16 +15,15 @@ The way to Graph is `mailbox.patches`.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
 
-from gateway.core.types import Flags, MessageId, SystemFlag
+from gateway.core.objectid import object_id
+from gateway.core.types import Flags, MessageId, ObjectId, SystemFlag
 from gateway.graph.mail import IMAP_DELETED, MACHINE_KEYWORDS, PR_LAST_VERB, PR_MESSAGE_SIZE
 from gateway.graph.model import Message
+from gateway.graph.props import Property, parse_property, props
 from gateway.store.api import Local, MessageRow, Upsert
 
 FORWARDED = b"$Forwarded"
@@ -130,32 +129,38 @@ def flags_of(
 ) -> Flags:
     """A message's flags. `expanded`: the answer could carry extended properties (an absent one is then
     unset); what the answer does not tell is taken from `known`, the flags stored before."""
-    known = known or Flags()
-    values = property_values(message)
-    state = merged_local(message, local) or local or Local()
+    values = props(message)
+    state = _merged(values, local or Local())
+    return _flags(message, values, state, keywords, expanded, known or Flags())
+
+
+def _flags(
+    message: Message, values: Values, state: Local, keywords: KeywordMap, expanded: bool, known: Flags
+) -> Flags:
     system = _seen(message, known) | _flagged(message, known) | _draft(message, known)
     system |= _deleted(values, known, expanded)
     if state.answered:
         system |= SystemFlag.ANSWERED
-    names = set(_category_keywords(message, known, keywords)) | state.keywords
+    names = {name.lower(): name for name in _category_keywords(message, known, keywords)}
     if state.forwarded:
-        names.add(FORWARDED)
-    return Flags(system, frozenset(names))
+        names[FORWARDED.lower()] = FORWARDED
+    return Flags(system, frozenset(names.values()) | state.keywords)
 
 
 def merged_local(message: Message, local: Local | None) -> Local | None:
     """The local state after seeing this message, None if it is as before: a verb from outside adds a bit, a
     machine property that is there replaces the keywords. The caller stores it (`Store.put_local`)."""
     before = local or Local()
-    values = property_values(message)
-    verb = _integer(values.get(_KEY_VERB))
-    machine = values.get(_KEY_MACHINE)
-    after = Local(
-        before.answered or verb in _ANSWERED_VERBS,
-        before.forwarded or verb == _FORWARDED_VERB,
-        before.keywords if machine is None else _machine_of(machine),
-    )
+    after = _merged(props(message), before)
     return None if after == before else after
+
+
+def _merged(values: Values, before: Local) -> Local:
+    verb = _integer(values.get(_VERB))
+    machine = values.get(_MACHINE_WORDS)
+    answered = before.answered or verb in _ANSWERED_VERBS
+    forwarded = before.forwarded or verb == _FORWARDED_VERB
+    return Local(answered, forwarded, before.keywords if machine is None else _machine_of(machine))
 
 
 def upsert_of(
@@ -169,11 +174,13 @@ def upsert_of(
     """The store's row of a message as Graph shows it. `known` is the row stored now: without it the message
     is taken as new in its folder and gets an EMAILID of its own (a known one keeps an inherited EMAILID and
     an exact size)."""
+    values = props(message)
+    state = _merged(values, local or Local())
     return Upsert(
         id=MessageId(message.id),
-        flags=flags_of(message, local, keywords, expanded=expanded, known=known.flags if known else None),
+        flags=_flags(message, values, state, keywords, expanded, known.flags if known else Flags()),
         internal_date=epoch(message.received_date_time) if known is None else None,
-        size=None if known and known.size_exact else _integer(property_values(message).get(_KEY_SIZE)),
+        size=None if known and known.size_exact else _integer(values.get(_SIZE)),
         email_id=None if known else email_id(message.id),
         thread_id=thread_id(message.conversation_id) if message.conversation_id else None,
         save_date=None if known else epoch(message.created_date_time),
@@ -182,18 +189,13 @@ def upsert_of(
     )
 
 
-def email_id(id: str) -> str:
-    """Decision 13: a letter and 120 bits, no case and no `=`."""
-    return "m" + _digest(id)
+def email_id(id: str) -> ObjectId:
+    """EMAILID of a message, from its Graph id when first seen (decision 13)."""
+    return object_id("M", id)
 
 
-def thread_id(conversation: str) -> str:
-    return "t" + _digest(conversation)
-
-
-def _digest(text: str) -> str:
-    octets = hashlib.sha256(text.encode()).digest()[:15]
-    return base64.b32encode(octets).decode().lower()
+def thread_id(conversation: str) -> ObjectId:
+    return object_id("T", conversation)
 
 
 def epoch(text: str | None) -> int | None:
@@ -213,38 +215,11 @@ def graph_time(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-PropertyKey = tuple[str, str]
-
-
-def property_values(message: Message) -> dict[PropertyKey, str]:
-    """Extended properties by parsed id (trap 8): compare with `property_key` of the id that was asked for."""
-    listed = message.single_value_extended_properties or ()
-    return {property_key(p.id): p.value for p in listed if p.value is not None}
-
-
-@lru_cache(maxsize=512)
-def property_key(id: str) -> PropertyKey:
-    """(set, name or number), lower case, numbers without leading zeros; the type is not part of an
-    identity."""
-    words = id.split(" ", 3)
-    if len(words) == 2:
-        return "", _number(words[1])
-    if len(words) == 4 and words[2].lower() == "id":
-        return words[1].lower(), _number(words[3])
-    return (words[1].lower(), "name " + words[3].lower()) if len(words) == 4 else ("", id.lower())
-
-
-def _number(text: str) -> str:
-    try:
-        return f"{int(text, 16):#x}"
-    except ValueError:
-        return text.lower()
-
-
-_KEY_VERB = property_key(PR_LAST_VERB)
-_KEY_MACHINE = property_key(MACHINE_KEYWORDS)
-_KEY_DELETED = property_key(IMAP_DELETED)
-_KEY_SIZE = property_key(PR_MESSAGE_SIZE)
+_VERB = parse_property(PR_LAST_VERB)
+_MACHINE_WORDS = parse_property(MACHINE_KEYWORDS)
+_DELETED = parse_property(IMAP_DELETED)
+_SIZE = parse_property(PR_MESSAGE_SIZE)
+Values = Mapping[Property, str]
 
 
 def _integer(text: str | None) -> int | None:
@@ -272,8 +247,8 @@ def _flagged(message: Message, known: Flags) -> SystemFlag:
     return _bit(told, SystemFlag.FLAGGED, known)
 
 
-def _deleted(values: Mapping[PropertyKey, str], known: Flags, expanded: bool) -> SystemFlag:
-    value = _integer(values.get(_KEY_DELETED))
+def _deleted(values: Values, known: Flags, expanded: bool) -> SystemFlag:
+    value = _integer(values.get(_DELETED))
     told = None if value is None and not expanded else value == 1
     return _bit(told, SystemFlag.DELETED, known)
 
