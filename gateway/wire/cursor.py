@@ -11,7 +11,7 @@ import re
 from gateway.core.errors import BadCommand, LimitReached
 from gateway.core.limits import Limits
 from gateway.core.runs import Pair, Runs
-from gateway.core.types import Flags
+from gateway.core.types import SYSTEM_FLAGS_BY_NAME, Flags
 from gateway.wire import mutf7
 from gateway.wire.chars import (
     ASTRING_ATOM,
@@ -177,7 +177,7 @@ class Cursor:
 
     def _known_flags(self, names: list[bytes]) -> Flags:
         limits = self.limits
-        flags = Flags.of(name for name in names if not name.startswith(b"\\") or Flags.of((name,)).system)
+        flags = Flags.of(n for n in names if not n.startswith(b"\\") or n.lower() in SYSTEM_FLAGS_BY_NAME)
         if len(flags.keywords) > limits.keywords_per_store:
             raise LimitReached("Too many keywords in one command")
         if any(len(keyword) > limits.keyword_octets for keyword in flags.keywords):

@@ -1,14 +1,14 @@
 """FETCH and its attributes (RFC 9051 section 6.4.5, RFC 3501 section 6.4.5, RFC 7162 section 3.1.4).
 
 Clients send the same few attribute lists again and again: what follows the sequence set is parsed once and
-remembered, at most `_REMEMBERED` texts of at most `_REMEMBERED_OCTETS` each, for all sessions. The key is the
-text alone, the values are immutable, and nothing ever makes one wrong.
+remembered, at most `_REMEMBERED` texts of at most `_REMEMBERED_OCTETS` each, for all sessions. The key is all
+that the value depends on, so nothing ever makes one wrong.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from gateway.core.errors import BadCommand, LimitReached
@@ -56,18 +56,18 @@ def parse_fetch(c: Cursor, tag: bytes, *, by_uid: bool) -> Fetch:
 
 
 def _tail(c: Cursor) -> _Tail:
-    """Only the default limits are remembered: under others the same text may be an error."""
     rest = c.rest_of_line()
-    if rest is None or len(rest) > _REMEMBERED_OCTETS or c.limits is not DEFAULT_LIMITS:
+    if rest is None or len(rest) > _REMEMBERED_OCTETS:
         return _parse_tail(c)
-    tail = _remembered(rest)
+    tail = _remembered(rest, c.limits.list_items, c.limits.mime_depth)
     c.pos = len(c.text)
     return tail
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _remembered(rest: bytes) -> _Tail:
-    c = Cursor((rest,), DEFAULT_LIMITS)
+def _remembered(rest: bytes, list_items: int, mime_depth: int) -> _Tail:
+    """The limits that bear on a tail are part of the key: under others the same text may be an error."""
+    c = Cursor((rest,), replace(DEFAULT_LIMITS, list_items=list_items, mime_depth=mime_depth))
     tail = _parse_tail(c)
     c.end()
     return tail
