@@ -1,7 +1,8 @@
-"""Address lists (RFC 5322 section 3.4 with the obsolete forms of 4.4): groups, comments, quoted strings, routes.
+"""Address lists (RFC 5322 section 3.4 with the obsolete forms of 4.4): groups, comments, quoted strings,
+routes.
 
-Whatever the input, the answer is a legal list: garbage becomes the nearest address, never an error. Linear in the
-value's length; at most `limits.addresses` addresses are read.
+Whatever the input, the answer is a legal list: garbage becomes the nearest address, never an error. Linear
+in the value's length; at most `limits.addresses` addresses are read.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ from gateway.core.errors import LimitReached
 from gateway.core.limits import DEFAULT_LIMITS
 from gateway.mime.header import unfold
 
-# What stands in for the missing half of an address. NIL would mean a group (RFC 9051 section 7.5.2), and an empty
-# string is taken for NIL by some clients; these words are the ones clients know from Dovecot.
+# What stands in for the missing half of an address. NIL would mean a group (RFC 9051 section 7.5.2), and
+# an empty string is taken for NIL by some clients; these words are the ones clients know from Dovecot.
 NO_MAILBOX = b"MISSING_MAILBOX"
 NO_HOST = b"MISSING_DOMAIN"
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One mailbox. `name` is the phrase or, without one, the comment behind the address: quoting undone, encoded
-    words kept. `route` is the obsolete source route as it stands (`@a,@b`)."""
+    """One mailbox. `name` is the phrase or, without one, the comment behind the address: quoting undone,
+    encoded words kept. `route` is the obsolete source route as it stands (`@a,@b`)."""
 
     name: bytes | None
     mailbox: bytes
@@ -74,7 +75,8 @@ def _tokens(value: bytes) -> Iterator[_Token]:
 
 
 def _comment(value: bytes, at: int) -> tuple[bytes, int]:
-    """The comment whose parenthesis is just before `at`, and where it ends; nesting is counted, not followed."""
+    """The comment whose parenthesis is just before `at`, and where it ends; nesting is counted, not
+    followed."""
     depth, start = 1, at
     for piece in _COMMENT_PIECE.finditer(value, at):
         depth += {b"(": 1, b")": -1}.get(piece[0], 0)
@@ -210,7 +212,8 @@ def _split_spec(tokens: list[_Token]) -> tuple[bytes, bytes, list[_Token]]:
 
 
 def _joined(tokens: list[_Token], at: int) -> bool:
-    """Whether this token belongs to the local part that follows it: no blank between, or a dot beside the blank."""
+    """Whether this token belongs to the local part that follows it: no blank between, or a dot beside the
+    blank."""
     if tokens[at].kind != "blank":
         return True
     return tokens[at - 1].text == b"." or (at + 1 < len(tokens) and tokens[at + 1].text == b".")
@@ -232,10 +235,10 @@ def parse_addresses(value: bytes, most: int = DEFAULT_LIMITS.addresses) -> list[
 
 
 def addr_specs(value: bytes) -> list[str]:
-    """Bare addresses of a field, in order, group members included: `local@domain`, the local part quoted where
-    RFC 5321 wants it, UTF-8 as in SMTPUTF8 (RFC 6531). A word without a domain is given as it is, for a mail
-    system may resolve it; a phrase without any address is left out. LimitReached if there are more than
-    `limits.addresses`: an address that was not looked at must not pass for absent."""
+    """Bare addresses of a field, in order, group members included: `local@domain`, the local part quoted
+    where RFC 5321 wants it, UTF-8 as in SMTPUTF8 (RFC 6531). A word without a domain is given as it is,
+    for a mail system may resolve it; a phrase without any address is left out. LimitReached if there are
+    more than `limits.addresses`: an address that was not looked at must not pass for absent."""
     parser = _Parser(unfold(value), DEFAULT_LIMITS.addresses)
     specs: list[str] = []
     for item in parser.parse():

@@ -1,7 +1,8 @@
-"""Charset labels found in mail, and octets to text that never fails (RFC 2045, 2047, 2231; WHATWG's label sense).
+"""Charset labels found in mail, and octets to text that never fails (RFC 2045, 2047, 2231; WHATWG's label
+sense).
 
-Only charsets on the list below are decoded: Python also knows codecs that are no charsets (`idna`, `punycode`,
-`unicode_escape`), and some of those take quadratic time on hostile input.
+Only charsets on the list below are decoded: Python also knows codecs that are no charsets (`idna`,
+`punycode`, `unicode_escape`), and some of those take quadratic time on hostile input.
 """
 
 from __future__ import annotations
@@ -75,8 +76,8 @@ def _key(label: str) -> str:
 
 
 def _table() -> dict[str, str]:
-    """Every label to Python's codec: known beforehand, so that no label of a peer reaches `codecs.lookup`, which
-    remembers each for ever."""
+    """Every label to Python's codec: known beforehand, so that no label of a peer reaches `codecs.lookup`,
+    which remembers each for ever."""
     targets = {target for target in aliases.values() if target.startswith(_FAMILIES) or target in _OTHERS}
     table = {alias: target for alias, target in aliases.items() if target in targets}
     table |= {name: name for name in (*targets, *_WITHOUT_ALIAS)}
@@ -93,8 +94,9 @@ def codec_of(label: bytes) -> str | None:
 
 
 def text_of(octets: bytes, label: bytes | None = None) -> str:
-    """`octets` as text. Never fails: an unknown or absent label is read as UTF-8 if it is that, else as Latin-1;
-    octets that the charset does not have become U+FFFD. US-ASCII that is not is read like an absent label."""
+    """`octets` as text. Never fails: an unknown or absent label is read as UTF-8 if it is that, else as
+    Latin-1; octets that the charset does not have become U+FFFD. US-ASCII that is not is read like an
+    absent label."""
     codec = codec_of(label) if label else None
     if octets.isascii() and not _shifts(octets) and codec not in _WIDE:
         return octets.decode("ascii")

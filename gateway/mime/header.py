@@ -1,7 +1,7 @@
 """Header blocks by octet offsets: fields, unfolding, encoded words (RFC 5322 section 2.2, RFC 2047).
 
-A header block is the octets from a part's first to the empty line, that line included. Line ends may be CRLF or
-bare LF; a line without a colon is kept but is no field; blank space before the colon is passed over
+A header block is the octets from a part's first to the empty line, that line included. Line ends may be
+CRLF or bare LF; a line without a colon is kept but is no field; blank space before the colon is passed over
 (RFC 5322 section 4.5). Everything here takes linear time and never fails.
 """
 
@@ -15,7 +15,8 @@ from gateway.mime.charset import text_of
 from gateway.mime.transfer import base64_octets, qp_octets
 
 _EMPTY_LINE = re.compile(rb"\n\r?\n")
-# One logical line: (name)(colon), the rest of the line, its continuation lines. A line that is no field has no name.
+# One logical line: (name)(colon), the rest of the line, its continuation lines. A line that is no field
+# has no name.
 _LINE = re.compile(rb"(?:([!-9;-~]+)[ \t]*:)?([^\n]*(?:\n[ \t][^\n]*)*)\n?")
 _FOLD = re.compile(rb"\r?\n[ \t]*")
 _UNFOLD = re.compile(rb"\r?\n(?=[ \t])")
@@ -37,8 +38,8 @@ class Field(NamedTuple):
 
 
 def header_end(raw: bytes, start: int = 0) -> int:
-    """Offset just behind the empty line that ends the header block which begins at `start`; `len(raw)` if there
-    is none: then everything is header."""
+    """Offset just behind the empty line that ends the header block which begins at `start`; `len(raw)` if
+    there is none: then everything is header."""
     if raw.startswith((b"\r\n", b"\n"), start):
         return raw.index(b"\n", start) + 1
     match = _EMPTY_LINE.search(raw, start)
@@ -91,7 +92,8 @@ def field(header: bytes, name: bytes) -> bytes | None:
 
 
 def unfold(value: bytes) -> bytes:
-    """Line ends before white space taken out (RFC 5322 section 2.2.3), ends trimmed, no CR, LF or NUL left."""
+    """Line ends before white space taken out (RFC 5322 section 2.2.3), ends trimmed, no CR, LF or NUL
+    left."""
     value = value.strip(b" \t\r\n")
     if b"\n" in value:
         value = _UNFOLD.sub(b"", value)
@@ -101,8 +103,9 @@ def unfold(value: bytes) -> bytes:
 
 
 def fields_matching(header: bytes, names: Iterable[bytes], *, invert: bool) -> bytes:
-    """HEADER.FIELDS, or HEADER.FIELDS.NOT with `invert` (RFC 9051 section 6.4.5.1): the fields in the message's
-    order, octet for octet, then the empty line, which is there even if the header block lacks it."""
+    """HEADER.FIELDS, or HEADER.FIELDS.NOT with `invert` (RFC 9051 section 6.4.5.1): the fields in the
+    message's order, octet for octet, then the empty line, which is there even if the header block lacks
+    it."""
     wanted = frozenset(name.lower() for name in names)
     content = header[: _content_end(header)]
     lines = ((m[0], m[1]) for m in _LINE.finditer(content))
@@ -114,8 +117,8 @@ def fields_matching(header: bytes, names: Iterable[bytes], *, invert: bool) -> b
 
 def decoded(value: bytes) -> str:
     """A field's value as a person reads it: unfolded, encoded words decoded, the blanks between adjacent ones
-    dropped (RFC 2047 section 6.2). Words that cut a character in two are joined before they are decoded. Octets
-    outside of words are UTF-8 if they can be, else Latin-1."""
+    dropped (RFC 2047 section 6.2). Words that cut a character in two are joined before they are decoded.
+    Octets outside of words are UTF-8 if they can be, else Latin-1."""
     value = unfold(value).translate(_STRAY)
     if b"=?" not in value:
         return text_of(value)
@@ -147,9 +150,9 @@ def _word_octets(encoding: bytes, text: bytes) -> bytes:
 
 
 def fold_header(fields: Sequence[tuple[str, str]]) -> bytes:
-    """A header block from names and values, folded one way only: UTF-8, lines of at most 78 octets where white
-    space allows, never before the first word, CRLF line ends and the empty line. Line ends inside a value are
-    taken as folding; a pair whose name is no field name is left out."""
+    """A header block from names and values, folded one way only: UTF-8, lines of at most 78 octets where
+    white space allows, never before the first word, CRLF line ends and the empty line. Line ends inside a
+    value are taken as folding; a pair whose name is no field name is left out."""
     lines = [_fold_field(name, value) for name, value in fields if _FIELD_NAME.fullmatch(name)]
     return b"".join(lines) + b"\r\n"
 

@@ -1,4 +1,5 @@
-"""Content transfer encodings undone (RFC 2045 section 6). Never fails: what is malformed decodes as far as it goes."""
+"""Content transfer encodings undone (RFC 2045 section 6). Never fails: what is malformed decodes as far as
+it goes."""
 
 from __future__ import annotations
 
@@ -40,5 +41,6 @@ _DECODERS: dict[bytes, Callable[[bytes], bytes]] = {b"base64": base64_octets, b"
 
 
 def decode_transfer(data: bytes, encoding: bytes) -> bytes:
-    """A leaf's octets with `encoding` (lower case) undone; 7bit, 8bit, binary and unknown ones as they are."""
+    """A leaf's octets with `encoding` (lower case) undone; 7bit, 8bit, binary and unknown ones as they
+    are."""
     return _DECODERS.get(encoding, _identity)(data)
