@@ -1,11 +1,11 @@
 """What the parts of one account share: its Graph mailbox, its store, its open folders, settings and clock.
 
-One `AccountContext` per account and process. It holds no behaviour of its own: sync, changes, transfer, append,
-submit and bodies are functions or small classes over it.
-"""
+One `AccountContext` per account and process. It holds no behaviour of its own: sync, changes, transfer,
+append, submit and bodies are functions or small classes over it."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -45,7 +45,8 @@ class Hubs(Protocol):
     """The only door into a folder's index, whoever caused the change (architecture section 4)."""
 
     def refresh(self, folder: int, applied: Applied) -> None:
-        """Show what a `Store.apply` did to every open view of the folder; a folder nobody has open costs nothing."""
+        """Show what a `Store.apply` did to every open view of the folder; a folder nobody has open costs
+        nothing."""
         ...
 
 
@@ -71,9 +72,9 @@ class WriteLog:
 
 @dataclass(slots=True)
 class Holds:
-    """While a create, copy or move into a folder is in flight, unknown ids that delta shows there are held back:
-    they may be ours, and their UID is decided by whoever created them (decision 9). Drafts of a submission in
-    flight are hidden by id (decision 10)."""
+    """While a create, copy or move into a folder is in flight, unknown ids that delta shows there are held
+    back: they may be ours, and their UID is decided by whoever created them (decision 9). Drafts of a
+    submission in flight are hidden by id (decision 10)."""
 
     creating: dict[FolderId, int] = field(default_factory=dict)
     hidden: set[MessageId] = field(default_factory=set)
@@ -104,4 +105,7 @@ class AccountContext:
     rng: random.Random
     writes: WriteLog = field(default_factory=WriteLog)
     holds: Holds = field(default_factory=Holds)
-    special: dict[str, FolderRow] = field(default_factory=dict)  # by well-known name; kept fresh by the hierarchy
+    local_lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # read-change-write of Store.local only
+    special: dict[str, FolderRow] = field(
+        default_factory=dict
+    )  # by well-known name; kept fresh by the hierarchy

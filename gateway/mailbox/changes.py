@@ -1,0 +1,245 @@
+"""STORE: flags of many messages changed in Graph, then in the store, then in every view (decision 7,
+invariant 2).
+
+Each message gets a PATCH of what changes and nothing else. Where the whole value must be sent (categories)
+or the client asked for it (UNCHANGEDSINCE), the PATCH carries If-Match, and a conflict is settled on what
+Graph has now. Nothing is locked while Graph is asked: who finds that somebody else wrote the same message
+meanwhile reads it again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gateway.core.errors import GatewayError
+from gateway.core.types import FlagChange, Flags, MessageId, SystemFlag, Uid
+from gateway.graph.errors import Conflict, GraphError, NotFound, OutcomeUnknown, Throttled, Unreachable
+from gateway.graph.mail import Patch, Result
+from gateway.graph.model import Message
+from gateway.mailbox.context import AccountContext
+from gateway.mailbox.local import FORWARDED, KeywordMap, epoch, flags_of, merged_local
+from gateway.mailbox.patches import (
+    Aspect,
+    Change,
+    changed_aspects,
+    local_of,
+    named_aspects,
+    patch_of,
+    wanted_flags,
+)
+from gateway.mailbox.replies import refusal
+from gateway.store.api import FolderRow, Local, MessageRow, Upsert
+
+FRESH = (
+    5.0  # seconds since the last sync within which a STORE that changes nothing needs no request (decision 7)
+)
+AT_ONCE = 1000  # messages whose answers are held in memory together
+_UNKNOWN = (Unreachable, OutcomeUnknown, Throttled)  # errors after which only Graph knows the flags
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a STORE. `changed`: done, or nothing was to do but say so to Graph; `failed`: Graph
+    refused, and the store has the truth where it could be read; `modified`: failed UNCHANGEDSINCE; `gone`:
+    not in Graph any more, the next sync expunges them; `error`: the first failure."""
+
+    changed: list[Uid] = field(default_factory=list)
+    failed: list[Uid] = field(default_factory=list)
+    modified: list[Uid] = field(default_factory=list)
+    gone: list[Uid] = field(default_factory=list)
+    error: GatewayError | None = None
+
+
+@dataclass(slots=True)
+class _Job:
+    """One message on its way: what it was, what it shall be, what Graph said."""
+
+    row: MessageRow
+    wanted: Flags
+    aspects: Aspect
+    etag: str
+    answer: Result | None = None  # of the PATCH
+    truth: Message | None = None  # read anew: after a conflict, an unknown outcome, or an overlap
+    contested: bool = False  # somebody else of us wrote it while we did
+    modified: bool = False  # failed UNCHANGEDSINCE only when Graph was asked
+
+
+async def store_flags(
+    ctx: AccountContext, folder: FolderRow, rows: Sequence[MessageRow], change: FlagChange
+) -> Outcome:
+    """Apply one STORE to these messages of the folder. Graph's errors are in the outcome, not raised."""
+    store = _Store(ctx, folder, change)
+    for start in range(0, len(rows), AT_ONCE):
+        await store.run(rows[start : start + AT_ONCE])
+    return store.outcome
+
+
+class _Store:
+    """One STORE on its way."""
+
+    def __init__(self, ctx: AccountContext, folder: FolderRow, change: FlagChange) -> None:
+        self.outcome = Outcome()
+        self._ctx = ctx
+        self._folder = folder
+        self._change = change
+        self._keywords = KeywordMap(ctx.settings.labels)
+        self._stale = ctx.clock.time() - folder.synced_at >= FRESH
+
+    async def run(self, rows: Sequence[MessageRow]) -> None:
+        jobs = [self._job(row) for row in rows if not self._older(row)]
+        self.outcome.changed += [job.row.uid for job in jobs if not job.aspects]
+        jobs = [job for job in jobs if job.aspects]
+        if not jobs:
+            return
+        await self._patch(jobs)
+        await self._settle([job for job in jobs if isinstance(job.answer, Conflict)])
+        await self._read([job for job in jobs if job.contested or isinstance(job.answer, _UNKNOWN)])
+        await self._keep(jobs)
+
+    # -- what to ask for --
+
+    def _older(self, row: MessageRow) -> bool:
+        """Whether UNCHANGEDSINCE fails by what we know already (RFC 7162 section 3.1.3)."""
+        bound = self._change.unchanged_since
+        if bound is None or row.modseq <= bound:
+            return False
+        self.outcome.modified.append(row.uid)
+        return True
+
+    def _job(self, row: MessageRow) -> _Job:
+        wanted = wanted_flags(self._change, row.flags, self._keywords)
+        aspects = changed_aspects(row.flags, wanted, self._keywords)
+        if self._stale:  # Outlook may know better than we do: what the client speaks of is said again
+            aspects |= named_aspects(self._change, self._keywords)
+        return _Job(row, wanted, aspects, row.etag)
+
+    def _request(self, job: _Job) -> Patch:
+        quiet = self._ctx.settings.read_receipts != "send"
+        change = Change(job.row.flags, job.wanted, self._keywords, int(self._ctx.clock.time()), quiet)
+        guarded = Aspect.CATEGORIES in job.aspects or self._change.unchanged_since is not None
+        return Patch(job.row.id, patch_of(change, job.aspects) or {}, (job.etag or None) if guarded else None)
+
+    # -- asking --
+
+    async def _patch(self, jobs: Sequence[_Job]) -> None:
+        writes, clock = self._ctx.writes, self._ctx.clock
+        began = clock.monotonic()
+        for job, answer in zip(jobs, await self._answers(jobs), strict=True):
+            job.answer = answer
+            job.contested = writes.entries.get(job.row.id, began) > began
+            if isinstance(answer, Message):
+                writes.ended(job.row.id, clock.monotonic())
+
+    async def _answers(self, jobs: Sequence[_Job]) -> Sequence[Result]:
+        try:
+            return await self._ctx.graph.patch([self._request(job) for job in jobs])
+        except GraphError as error:  # none of them could be asked
+            return [error for _ in jobs]
+
+    async def _settle(self, jobs: Sequence[_Job]) -> None:
+        """Conflicts: read again, merge, once more. What Outlook changed stays, what the client asked for is
+        added. Under UNCHANGEDSINCE another's change of flags is MODIFIED."""
+        await self._read(jobs)
+        again = [job for job in jobs if job.truth is not None and self._merge(job, job.truth)]
+        if again:
+            await self._patch(again)
+        for job in again:
+            if isinstance(job.answer, Message):
+                job.truth = None
+
+    def _merge(self, job: _Job, truth: Message) -> bool:
+        """The same change on what Graph has now; whether to ask for it again."""
+        current = flags_of(truth, local_of(job.row.flags, self._keywords), self._keywords)
+        if self._change.unchanged_since is not None and current != job.row.flags:
+            job.modified = True
+            return False
+        job.wanted = wanted_flags(self._change, current, self._keywords)
+        job.aspects = changed_aspects(current, job.wanted, self._keywords)
+        job.aspects |= named_aspects(self._change, self._keywords)
+        job.etag = truth.etag
+        return True
+
+    async def _read(self, jobs: Sequence[_Job]) -> None:
+        """What Graph has now; where it does not answer, the store's rows stay as they are."""
+        if not jobs:
+            return
+        try:
+            answers = await self._ctx.graph.get([job.row.id for job in jobs])
+        except GraphError:
+            return
+        for job, answer in zip(jobs, answers, strict=True):
+            if isinstance(answer, Message):
+                job.truth = answer
+            elif isinstance(answer, NotFound):
+                job.answer = answer
+
+    # -- taking over --
+
+    async def _keep(self, jobs: Sequence[_Job]) -> None:
+        """Local state first: a crash in between leaves verbs that the next delta shows as flags."""
+        local = await self._keep_local(jobs)
+        upserts = [upsert for job in jobs if (upsert := self._upsert(job, local.get(job.row.id)))]
+        if upserts:
+            applied = await self._ctx.store.apply(self._folder.key, upserts, ())
+            self._ctx.hubs.refresh(self._folder.key, applied)
+
+    async def _keep_local(self, jobs: Sequence[_Job]) -> dict[MessageId, Local]:
+        """The change made on what is stored now, so that two STOREs at once both count."""
+        ctx = self._ctx
+        async with ctx.local_lock:
+            local = await ctx.store.local(ctx.account, [job.row.id for job in jobs])
+            learnt = {}
+            for job in jobs:
+                before = local.get(job.row.id)
+                after = self._local_after(job, before or local_of(job.row.flags, self._keywords))
+                if after != (before or Local()):
+                    learnt[job.row.id] = after
+            if learnt:
+                await ctx.store.put_local(ctx.account, learnt)
+        return {**local, **learnt}
+
+    def _local_after(self, job: _Job, before: Local) -> Local:
+        if isinstance(job.answer, Message):
+            before = local_of(wanted_flags(self._change, _flags_in(before), self._keywords), self._keywords)
+        return (merged_local(job.truth, before) if job.truth else None) or before
+
+    def _upsert(self, job: _Job, local: Local | None) -> Upsert | None:
+        """The new row, and the message's line in the outcome."""
+        uid, answer = job.row.uid, job.answer
+        if isinstance(answer, NotFound):
+            self.outcome.gone.append(uid)
+            return None
+        if job.truth is not None:
+            flags = flags_of(job.truth, local, self._keywords)
+            self._judge(job, flags)
+            return _row_of(job.truth, flags)
+        if isinstance(answer, Message):
+            self.outcome.changed.append(uid)
+            return _row_of(answer, flags_of(answer, local, self._keywords, expanded=False, known=job.wanted))
+        self._fail(job)
+        return None
+
+    def _judge(self, job: _Job, truth: Flags) -> None:
+        """Of a message read anew: is it as the client wanted?"""
+        missing = changed_aspects(truth, job.wanted, self._keywords) & job.aspects
+        if job.modified:
+            self.outcome.modified.append(job.row.uid)
+        elif isinstance(job.answer, Message) or not missing:
+            self.outcome.changed.append(job.row.uid)
+        else:
+            self._fail(job)
+
+    def _fail(self, job: _Job) -> None:
+        self.outcome.failed.append(job.row.uid)
+        if isinstance(job.answer, GraphError):
+            self.outcome.error = self.outcome.error or refusal(job.answer)
+
+
+def _row_of(message: Message, flags: Flags) -> Upsert:
+    modified = epoch(message.last_modified_date_time)
+    return Upsert(MessageId(message.id), flags=flags, etag=message.etag or None, modified=modified)
+
+
+def _flags_in(local: Local) -> Flags:
+    system = SystemFlag.ANSWERED if local.answered else SystemFlag(0)
+    return Flags(system, local.keywords | {FORWARDED} if local.forwarded else local.keywords)
