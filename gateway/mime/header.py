@@ -18,6 +18,7 @@ _EMPTY_LINE = re.compile(rb"\n\r?\n")
 # One logical line: (name)(colon), the rest of the line, its continuation lines. A line that is no field
 # has no name.
 _LINE = re.compile(rb"(?:([!-9;-~]+)[ \t]*:)?([^\n]*(?:\n[ \t][^\n]*)*)\n?")
+_WHOLE_LINE = re.compile(rb"((?:([!-9;-~]+)[ \t]*:)?[^\n]*(?:\n[ \t][^\n]*)*\n?)")
 _FOLD = re.compile(rb"\r?\n[ \t]*")
 _UNFOLD = re.compile(rb"\r?\n(?=[ \t])")
 _WORD = re.compile(rb"=\?([^?\s]{1,80})\?([bBqQ])\?([^?]*)\?=")
@@ -76,6 +77,9 @@ class Fields:
                 values.setdefault(name.lower(), []).append(value)
         self._values = values
 
+    def __bool__(self) -> bool:
+        return bool(self._values)
+
     def first(self, name: bytes) -> bytes | None:
         """The first such field's value, unfolded; `name` in lower case."""
         found = self._values.get(name)
@@ -107,9 +111,8 @@ def fields_matching(header: bytes, names: Iterable[bytes], *, invert: bool) -> b
     message's order, octet for octet, then the empty line, which is there even if the header block lacks
     it."""
     wanted = frozenset(name.lower() for name in names)
-    content = header[: _content_end(header)]
-    lines = ((m[0], m[1]) for m in _LINE.finditer(content))
-    kept = b"".join([line for line, name in lines if ((name or b"").lower() in wanted) is not invert])
+    lines = _WHOLE_LINE.findall(header[: _content_end(header)])
+    kept = b"".join([line for line, name in lines if (name.lower() in wanted) is not invert])
     if kept and not kept.endswith(b"\n"):
         kept += b"\r\n"
     return kept + b"\r\n"
