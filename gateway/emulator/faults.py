@@ -65,7 +65,10 @@ class Fault:
             headers["Retry-After"] = str(self.retry_after)
         if self.body is not None:
             return Response(self.status, self.body.encode(), {**headers, "Content-Type": self.content_type})
-        error = {"code": self.code, "message": "" if self.code == "UnknownError" else "A fault was asked for."}
+        error = {
+            "code": self.code,
+            "message": "" if self.code == "UnknownError" else "A fault was asked for.",
+        }
         return Response(self.status, json.dumps({"error": error}).encode(), headers)
 
     def fits(self, target: str, method: str, path: str, plain: str) -> bool:
@@ -150,6 +153,12 @@ class Faults:
 
     def describe(self) -> list[dict[str, object]]:
         return [
-            {"method": f.method, "path": f.pattern.pattern, "mode": f.mode, "status": f.status, "left": f.left}
+            {
+                "method": f.method,
+                "path": f.pattern.pattern,
+                "mode": f.mode,
+                "status": f.status,
+                "left": f.left,
+            }
             for f in self._waiting
         ]

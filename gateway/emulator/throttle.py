@@ -28,7 +28,7 @@ BUCKETS: Final = 60
 
 @dataclass(slots=True)
 class Window:
-    """A sum over the last `span` seconds, kept in 60 buckets: bounded, and exact to a sixtieth of the span."""
+    """A sum over the last `span` seconds, in 60 buckets: bounded, exact to a sixtieth of it."""
 
     span: float
     buckets: dict[int, float] = field(default_factory=dict)

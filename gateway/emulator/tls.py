@@ -30,7 +30,7 @@ class Certificates:
 
 
 def make_certificates(folder: Path, names: Sequence[str]) -> Certificates:
-    """Make a CA and one server certificate for `names` (host names and addresses) and write them to `folder`."""
+    """Make a CA and a server certificate for `names` (hosts and addresses); write them to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca = _self_signed(ca_key)

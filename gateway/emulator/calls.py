@@ -1,0 +1,102 @@
+"""One Graph call, outer or inside a batch: latency, then a fault if one waits, then the model.
+
+Limits are taken by the caller (`throttle.Slot`), because an outer call and a batch hold slots differently.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from gateway.emulator.api import Model, Request, Response
+from gateway.emulator.errors import GraphError
+from gateway.emulator.faults import Faults
+from gateway.emulator.ids import user_guid
+from gateway.emulator.latency import Latency
+from gateway.emulator.throttle import Slot, Throttle, mailbox_key
+
+log = logging.getLogger("gateway.emulator")
+
+
+class ConnectionFaultError(Exception):
+    """The connection, not the answer, is what fails: `mode` is `hang` or `reset`."""
+
+    def __init__(self, mode: str) -> None:
+        super().__init__(mode)
+        self.mode = mode
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An answer, and whether the connection must break in the middle of it."""
+
+    response: Response
+    cut: bool = False
+
+
+class Calls:
+    """Runs calls against the model. `names` maps user names and GUIDs, lower-case, to mailboxes."""
+
+    def __init__(self, model: Model, throttle: Throttle, faults: Faults, latency: Latency) -> None:
+        self.model = model
+        self.throttle = throttle
+        self.faults = faults
+        self.latency = latency
+        self.names: Mapping[str, str] = mailbox_names(model.users())
+
+    def enter(self, request: Request) -> Slot:
+        """Take a slot of the mailbox the request is for; the slot says if it was refused."""
+        mailbox = mailbox_key(plain_path(request.path), request.caller.user, self.names)
+        return self.throttle.enter(request.caller.app_id, mailbox, request.method, len(request.body))
+
+    async def perform(self, request: Request, target: str) -> Outcome:
+        """Do the work of an admitted call. `target` is path and query as sent, for the faults to match.
+
+        Raises ConnectionFaultError where no answer may be given at all."""
+
+        async def work() -> Outcome:
+            return Outcome(self.handle(request))
+
+        await self.latency.serve()
+        outcome = await self.provoked(request.method, target, work)
+        await self.latency.items(outcome.response.items)
+        return outcome
+
+    async def provoked(self, method: str, target: str, work: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        """What `work` answers, or what the fault that waits for this call makes of it."""
+        fault = self.faults.take(method, target)
+        if fault is None:
+            return await work()
+        if fault.mode == "error":
+            return Outcome(fault.answer())
+        if fault.mode in ("hang", "reset"):
+            raise ConnectionFaultError(fault.mode)
+        outcome = await work()
+        if fault.mode == "cut":
+            return Outcome(outcome.response, cut=True)
+        if fault.status == 0:
+            raise ConnectionFaultError("reset")
+        return Outcome(fault.answer())
+
+    def handle(self, request: Request) -> Response:
+        """The model's answer; a bug in the model is a 500 and a trace in the log, never a dead connection."""
+        try:
+            return self.model.handle(request)
+        except Exception:
+            log.exception("the model failed on %s %s", request.method, request.path)
+            return GraphError(
+                500, "ErrorInternalServerError", "An internal server error occurred."
+            ).response()
+
+
+def mailbox_names(users: list[str]) -> dict[str, str]:
+    """Every name a mailbox goes by in a URL."""
+    names = {upn.lower(): upn.lower() for upn in users}
+    return names | {user_guid(upn): upn.lower() for upn in users}
+
+
+def plain_path(path: str) -> str:
+    """A path with its percent-encoding undone, for comparing only."""
+    return unquote(path)
