@@ -1,0 +1,1 @@
+"""The IMAP front end: connections, sessions, the command table, and one module per family of commands."""

@@ -1,0 +1,137 @@
+"""LOGIN and AUTHENTICATE (RFC 9051 sections 6.2.2, 6.2.3; RFC 4616; RFC 4959; the LOGIN mechanism).
+
+Passwords never cross a connection without TLS unless the administrator allows it. A failure costs its own
+connection a delay and nobody else anything.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from gateway.core.errors import AuthenticationFailed, BadCommand, GatewayError, LimitReached
+from gateway.imap.context import Farewell
+from gateway.imap.spec import Reply, State, handles
+from gateway.mailbox.api import Account
+from gateway.wire.command import Authenticate, Login, Marker
+from gateway.wire.framer import Continue, Frame, Overflow
+
+if TYPE_CHECKING:
+    from gateway.imap.session import Session
+
+Credentials = tuple[bytes, bytes]  # user, password
+
+
+class PrivacyRequiredError(GatewayError):
+    """RFC 5530 section 3: this is refused for lack of TLS."""
+
+    code = b"PRIVACYREQUIRED"
+
+
+@handles(Login, State.NOT_AUTHENTICATED)
+async def login(s: Session, cmd: Login) -> Reply:
+    _require_privacy(s)
+    return await _log_in(s, cmd.user, cmd.password)
+
+
+@handles(Authenticate, State.NOT_AUTHENTICATED, solo=True)
+async def authenticate(s: Session, cmd: Authenticate) -> Reply:
+    _require_privacy(s)
+    exchange = MECHANISMS.get(cmd.mechanism.upper())
+    if exchange is None:
+        raise AuthenticationFailed("Mechanism not supported")
+    initial = None if cmd.initial is None else _decode(b"" if cmd.initial == b"=" else cmd.initial)
+    user, password = await exchange(s, initial)
+    return await _log_in(s, user, password)
+
+
+def _require_privacy(s: Session) -> None:
+    if not s.channel.secure and not s.context.settings.allow_plaintext:
+        raise PrivacyRequiredError("Use TLS before you log in")
+
+
+# -- mechanisms --
+
+
+async def _plain(s: Session, initial: bytes | None) -> Credentials:
+    """RFC 4616: [authzid] NUL authcid NUL passwd. Acting for another user is not offered."""
+    message = initial if initial is not None else await _ask(s, b"")
+    fields = message.split(b"\0")
+    if len(fields) != 3:
+        raise BadCommand("Malformed PLAIN response")
+    authzid, user, password = fields
+    if authzid not in (b"", user):
+        raise AuthenticationFailed("Authentication failed")
+    return user, password
+
+
+async def _login(s: Session, initial: bytes | None) -> Credentials:
+    """Two prompts; an initial response is the user name (draft-murchison-sasl-login)."""
+    user = initial if initial is not None else await _ask(s, b"Username:")
+    return user, await _ask(s, b"Password:")
+
+
+MECHANISMS: dict[bytes, Callable[[Session, bytes | None], Awaitable[Credentials]]] = {
+    b"PLAIN": _plain,
+    b"LOGIN": _login,
+}
+
+
+async def _ask(s: Session, challenge: bytes) -> bytes:
+    s.out.challenge(challenge)
+    await s.flush()
+    line = await _response_line(s)
+    if line == Marker.SASL_CANCEL:
+        raise BadCommand("Authentication cancelled")
+    return _decode(line)
+
+
+async def _response_line(s: Session) -> bytes:
+    """The next line, raw. What looks like a literal in it gets no invitation: it is part of a bad
+    response."""
+    event = await s.channel.next_event()
+    while isinstance(event, Continue):
+        event = await s.channel.next_event()
+    if isinstance(event, Overflow):
+        raise Farewell("Response far too long", b"TOOBIG")
+    if not isinstance(event, Frame):
+        raise BadCommand("Response too long", b"TOOBIG")
+    return b"".join(event.parts)
+
+
+def _decode(text: bytes) -> bytes:
+    try:
+        return binascii.a2b_base64(text, strict_mode=True)
+    except binascii.Error:
+        raise BadCommand("Not valid base64") from None
+
+
+# -- the decision --
+
+
+async def _log_in(s: Session, user: bytes, password: bytes) -> Reply:
+    account = await _verified(s, user, password)
+    if not s.context.census.enter(f"user {account.name}", s.context.limits.connections_per_user):
+        raise LimitReached("Too many connections of this user")
+    s.login(account)
+    s.context.counters.logins += 1
+    return Reply("Logged in", b"CAPABILITY " + s.capabilities())
+
+
+async def _verified(s: Session, user: bytes, password: bytes) -> Account:
+    try:
+        name, secret = user.decode(), password.decode()
+        return await s.context.accounts.authenticate(name, secret, s.channel.peer)
+    except (AuthenticationFailed, UnicodeDecodeError):
+        await _penalise(s)
+        raise AuthenticationFailed("Authentication failed") from None
+
+
+async def _penalise(s: Session) -> None:
+    """Delay the answer; after too many, end the connection with it."""
+    s.failed_logins += 1
+    s.context.counters.failed_logins += 1
+    await s.context.clock.sleep(s.context.limits.login_delay)
+    if s.failed_logins >= s.context.limits.login_attempts:
+        s.hang_up(Farewell("Too many failed logins"))

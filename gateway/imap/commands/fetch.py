@@ -1,0 +1,71 @@
+"""FETCH and UID FETCH (RFC 9051 section 6.4.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gateway.core.errors import BadCommand, Expired, GatewayError
+from gateway.core.types import FlagChange, FlagOp, Flags, SystemFlag, Uid
+from gateway.imap.announce import say
+from gateway.imap.ids import positions
+from gateway.imap.plan import FetchPlan, plan_for
+from gateway.imap.spec import Reply, State, handles
+from gateway.wire.command import Fetch
+
+if TYPE_CHECKING:
+    from gateway.imap.session import Session
+
+MARK_SEEN = FlagChange(FlagOp.ADD, Flags(SystemFlag.SEEN))
+
+
+@handles(Fetch, State.SELECTED, expunge_ok=False)
+async def fetch(s: Session, cmd: Fetch) -> Reply | None:
+    """A message that vanished behind us is left out, and NO [EXPUNGEISSUED] says so (RFC 5530): EXPUNGE may
+    not be told here."""
+    if cmd.changed_since is not None or cmd.vanished:
+        raise BadCommand("CONDSTORE is not supported")
+    plan = plan_for(cmd.items, cmd.by_uid)
+    at = positions(s, cmd.ids, by_uid=cmd.by_uid)
+    if not at:
+        return None
+    told = await _tell(s, plan, at)
+    reply = await _mark_seen(s, told.read, by_uid=cmd.by_uid) if told.read else None
+    if told.gone:
+        raise Expired("Some of these messages no longer exist")
+    return reply
+
+
+class _Told:
+    """What a FETCH came to: messages whose reading sets \\Seen, and whether some were gone."""
+
+    def __init__(self) -> None:
+        self.read: list[Uid] = []
+        self.gone = False
+
+
+async def _tell(s: Session, plan: FetchPlan, at: Sequence[range]) -> _Told:
+    told = _Told()
+    marks = plan.marks_seen and not s.folder.read_only
+    async for rows in s.folder.rows(at, plan.need):
+        for row in rows:
+            if not plan.complete(row):
+                told.gone = True
+                continue
+            await plan.send(s, row)
+            if marks and SystemFlag.SEEN not in row.flags.system:
+                told.read.append(row.uid)
+        await s.flush_if_full()
+    return told
+
+
+async def _mark_seen(s: Session, uids: Sequence[Uid], *, by_uid: bool) -> Reply | None:
+    """One store for the whole command, behind the bodies. If it fails, the client has its bodies and hears
+    of no flag: an error here would make it throw them away."""
+    try:
+        result = await s.folder.store(uids, MARK_SEEN)
+    except GatewayError:
+        return Reply("FETCH completed, but \\Seen could not be set")
+    s.folder.view.tell([row.uid for row in result.rows])
+    say(s, result.rows, with_uid=by_uid)
+    return Reply("FETCH completed, but \\Seen could not be set everywhere") if result.failed else None

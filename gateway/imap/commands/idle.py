@@ -1,0 +1,73 @@
+"""IDLE (RFC 2177; RFC 9051 section 6.3.13): news of the open mailbox as it comes, until DONE."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from gateway.core.errors import BadCommand
+from gateway.imap.announce import announce
+from gateway.imap.context import Farewell
+from gateway.imap.spec import State, handles
+from gateway.wire.command import Idle, Marker
+from gateway.wire.encode import Kind
+from gateway.wire.framer import Event, Frame, Overflow
+
+if TYPE_CHECKING:
+    from gateway.imap.session import Session
+
+
+@handles(Idle, State.LOGGED_IN, solo=True)
+async def idle(s: Session, cmd: Idle) -> None:
+    """Nothing queues up for a slow client: the view is asked when the client has taken what it was sent."""
+    s.out.continuation("idling")
+    line = asyncio.ensure_future(s.channel.next_event())
+    try:
+        while not line.done():
+            _tell(s)
+            await s.flush()
+            await _something(s, line)
+    finally:
+        await _stop(line)
+    _expect_done(line.result())
+
+
+def _tell(s: Session) -> None:
+    if s.selected is not None:
+        announce(s, expunge=True)
+
+
+async def _something(s: Session, line: asyncio.Task[Event]) -> None:
+    """Wait for the client, for news, or for so long that the connection needs a sign of life."""
+    waits: list[asyncio.Task[Any]] = [asyncio.ensure_future(s.context.clock.sleep(_quiet(s)))]
+    if s.selected is not None:
+        waits.append(asyncio.ensure_future(s.folder.changed()))
+    try:
+        await asyncio.wait([line, *waits], return_when=asyncio.FIRST_COMPLETED)
+        if waits[0].done() and not line.done():
+            s.out.status(b"*", Kind.OK, "Still here")
+        for news in waits[1:]:
+            if news.done():
+                news.result()  # a fault of the backend ends IDLE: waiting on would be a busy loop
+    finally:
+        for task in waits:
+            await _stop(task)
+
+
+def _quiet(s: Session) -> float:
+    return s.context.settings.idle_keepalive
+
+
+async def _stop(task: asyncio.Task[Any]) -> None:
+    """End a task of ours; what it had to say is read by `result` where it matters."""
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()
+
+
+def _expect_done(event: Event) -> None:
+    if isinstance(event, Overflow):
+        raise Farewell("Line far too long", b"TOOBIG")
+    if not isinstance(event, Frame) or event.line.strip().upper() != Marker.IDLE_DONE:
+        raise BadCommand("Expected DONE")

@@ -1,0 +1,244 @@
+"""FETCH, compiled: a tuple of renderers for small items, another for octets sent as literals, and the
+largest Need.
+
+A plan is made once per distinct item list and kept (`plan_for`, bounded). Source: RFC 9051 sections 6.4.5,
+7.5.2; RFC 3501 section 6.4.5 for RFC822 and its kin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from gateway.core.errors import BadCommand
+from gateway.imap.announce import flags_text, introduce
+from gateway.imap.caps import UNANNOUNCED_ATTS
+from gateway.imap.context import Gone
+from gateway.mailbox.api import Body, Need, Row
+from gateway.mime.header import fields_matching
+from gateway.mime.section import Section, SectionText, Span, locate, partial
+from gateway.wire.dates import format_date_time
+from gateway.wire.encode import NIL, astring
+from gateway.wire.fetchatt import Att, BodySection, FetchItem, Partial
+
+if TYPE_CHECKING:
+    from gateway.imap.session import Session
+
+SLICE = 64 * 1024  # octets of a large body held at once
+PLANS = 1024  # distinct item lists remembered
+
+
+@dataclass(frozen=True, slots=True)
+class Octets:
+    """What becomes a literal: octets at hand, or spans of a body, read as they are sent."""
+
+    source: bytes | Body
+    spans: list[Span]
+
+    @property
+    def size(self) -> int:
+        return sum(end - start for start, end in self.spans)
+
+    def slices(self) -> Iterator[bytes]:
+        """In order, each at most SLICE octets. Gone: the body holds less than it promised, and the literal's
+        length is out already."""
+        for start, end in self.spans:
+            for at in range(start, end, SLICE):
+                stop = min(end, at + SLICE)
+                piece = self._read(at, stop)
+                if len(piece) != stop - at:
+                    raise Gone
+                yield piece
+
+    def _read(self, start: int, end: int) -> bytes:
+        return self.source[start:end] if isinstance(self.source, bytes) else self.source.read(start, end)
+
+    def part(self, wanted: Partial | None) -> Octets:
+        """Octets offset..offset+count of the whole; none where the offset is beyond its end."""
+        if wanted is None:
+            return self
+        located = partial(self.spans, wanted.offset, wanted.count)
+        assert isinstance(located, list)
+        return Octets(self.source, located)
+
+
+Inline = Callable[[Row], bytes]
+Streamed = Callable[[Row], Octets | None]  # None: no such part, answered NIL
+
+
+@dataclass(frozen=True, slots=True)
+class FetchPlan:
+    """How to answer one list of FETCH items. UID comes first: old scripts' expressions look for it there."""
+
+    inline: tuple[Inline, ...]
+    streamed: tuple[tuple[bytes, Streamed], ...]  # label, what stands in the literal
+    need: Need
+    marks_seen: bool
+    has_flags: bool
+
+    def complete(self, row: Row) -> bool:
+        """Whether the row holds what the plan needs; it does not if the message went away meanwhile."""
+        if Need.MIME in self.need and row.body is None:
+            return False
+        return Need.META not in self.need or row.meta is not None
+
+    async def send(self, session: Session, row: Row) -> None:
+        """One FETCH response. A large one is sent in slices, waiting for the peer between them."""
+        if self.has_flags and row.flags.keywords:
+            introduce(session, row.flags.keywords)
+        head = b" ".join([render(row) for render in self.inline])
+        if not self.streamed:
+            session.out.untagged(b"%d FETCH (%b)" % (row.seq, head))
+            return
+        bodies = [(label, find(row)) for label, find in self.streamed]
+        session.mid_response = True
+        session.out.raw(b"* %d FETCH (%b" % (row.seq, head))
+        space = b" " if head else b""
+        for label, octets in bodies:
+            session.out.raw(space + label)
+            await _send_octets(session, octets)
+            space = b" "
+        session.out.raw(b")\r\n")
+        session.mid_response = False
+
+
+async def _send_octets(session: Session, octets: Octets | None) -> None:
+    """A literal always, also for nothing: scripts take what follows `{n}`. NIL only for a part that is
+    not."""
+    if octets is None:
+        session.out.raw(b" " + NIL)
+        return
+    session.out.raw(b" {%d}\r\n" % octets.size)
+    for piece in octets.slices():
+        session.out.raw(piece)
+        await session.flush_if_full()
+
+
+# -- small items --
+
+
+def _structure(rendered: bytes | None) -> bytes:
+    if rendered is None:
+        raise AssertionError("Need.MIME brings the structure")
+    return rendered
+
+
+def _envelope(row: Row) -> bytes:
+    if row.meta is None:
+        raise AssertionError("Need.META brings the envelope")
+    return row.meta.envelope
+
+
+INLINE: dict[Att, tuple[Need, Inline]] = {
+    Att.UID: (Need.INDEX, lambda row: b"UID %d" % row.uid),
+    Att.FLAGS: (Need.INDEX, lambda row: b"FLAGS " + flags_text(row.flags, row.recent)),
+    Att.INTERNALDATE: (Need.INDEX, lambda row: b"INTERNALDATE " + format_date_time(row.internal_date)),
+    Att.RFC822_SIZE: (Need.SIZE, lambda row: b"RFC822.SIZE %d" % (row.body.size if row.body else row.size)),
+    Att.ENVELOPE: (Need.META, lambda row: b"ENVELOPE " + _envelope(row)),
+    Att.BODY: (Need.MIME, lambda row: b"BODY " + _structure(row.basic_structure)),
+    Att.BODYSTRUCTURE: (Need.MIME, lambda row: b"BODYSTRUCTURE " + _structure(row.structure)),
+}
+
+# -- octets --
+
+WHOLE = Section()
+SYNONYMS: dict[Att, BodySection] = {
+    Att.RFC822: BodySection(WHOLE),
+    Att.RFC822_HEADER: BodySection(Section((), SectionText.HEADER), peek=True),
+    Att.RFC822_TEXT: BodySection(Section((), SectionText.TEXT)),
+}
+FIELD_LISTS = {SectionText.HEADER_FIELDS: False, SectionText.HEADER_FIELDS_NOT: True}  # -> inverted
+
+
+def _from_meta(section: Section) -> bool:
+    """Fields of the message's own header come from the pinned block, without the message (decision 11)."""
+    return not section.part and section.text in FIELD_LISTS
+
+
+def _streamed(section: Section, wanted: Partial | None) -> Streamed:
+    find = _header_fields(section) if _from_meta(section) else _body_octets(section)
+
+    def render(row: Row) -> Octets | None:
+        octets = find(row)
+        return octets.part(wanted) if octets is not None else None
+
+    return render
+
+
+def _header_fields(section: Section) -> Streamed:
+    invert = FIELD_LISTS[section.text]
+
+    def find(row: Row) -> Octets:
+        if row.meta is None:
+            raise AssertionError("Need.META brings the header")
+        return _at_hand(fields_matching(row.meta.header, section.fields, invert=invert))
+
+    return find
+
+
+def _body_octets(section: Section) -> Streamed:
+    def find(row: Row) -> Octets | None:
+        body = row.body
+        if body is None:
+            raise AssertionError("Need.MIME brings the body")
+        if section == WHOLE:
+            return Octets(body, [(0, body.size)])
+        found = locate(body, body.part, section)
+        if found is None or isinstance(found, bytes):
+            return None if found is None else _at_hand(found)
+        return Octets(body, found)
+
+    return find
+
+
+def _at_hand(data: bytes) -> Octets:
+    return Octets(data, [(0, len(data))])
+
+
+def _label(section: Section, wanted: Partial | None) -> bytes:
+    """`BODY[1.HEADER.FIELDS (From)]<0>`: the section as asked for, and where a partial answer starts."""
+    text = Section(section.part, section.text).format()
+    if section.fields:
+        text += b" (%b)" % b" ".join([astring(name) for name in section.fields])
+    return b"BODY[%b]" % text + (b"<%d>" % wanted.offset if wanted else b"")
+
+
+# -- compiling --
+
+
+@lru_cache(maxsize=PLANS)
+def plan_for(items: tuple[FetchItem, ...], by_uid: bool) -> FetchPlan:
+    """The plan for these items; UID FETCH always answers the UID. BadCommand: an item that is not
+    announced."""
+    wanted = list(dict.fromkeys(items))
+    if by_uid or Att.UID in wanted:
+        wanted = [Att.UID, *(item for item in wanted if item != Att.UID)]
+    refused = [item for item in wanted if item in UNANNOUNCED_ATTS]
+    if refused:
+        raise BadCommand(f"Unknown FETCH item {refused[0]}")
+    bodies = [(_item_label(item), _section_of(item)) for item in wanted if item not in INLINE]
+    inline = [INLINE[item] for item in wanted if isinstance(item, Att) and item in INLINE]
+    need = Need.INDEX
+    for one in (*(need_of for need_of, _ in inline), *(_need(body) for _, body in bodies)):
+        need |= one
+    return FetchPlan(
+        tuple(render for _, render in inline),
+        tuple((label, _streamed(body.section, body.partial)) for label, body in bodies),
+        need,
+        marks_seen=any(not body.peek for _, body in bodies),
+        has_flags=Att.FLAGS in wanted,
+    )
+
+
+def _section_of(item: FetchItem) -> BodySection:
+    return item if isinstance(item, BodySection) else SYNONYMS[item]
+
+
+def _item_label(item: FetchItem) -> bytes:
+    return _label(item.section, item.partial) if isinstance(item, BodySection) else item.value.encode()
+
+
+def _need(body: BodySection) -> Need:
+    return Need.META if _from_meta(body.section) else Need.MIME
