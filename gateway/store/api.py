@@ -118,6 +118,19 @@ class Delta:
     complete: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What STATUS asks of a folder whose first sync is done."""
+
+    messages: int
+    unseen: int
+    recent: int
+    deleted: int
+    size: int  # octets; exact or estimated, row by row
+    uid_next: int
+    modseq: ModSeq
+
+
 @dataclass(slots=True)
 class Pin:
     """The first-bytes record (decision 4): the MIME header itself, the rest by length and SHA-256."""
@@ -193,6 +206,10 @@ class Store(Protocol):
     # -- messages --
     async def messages(self, folder: int) -> list[MessageRow]:
         """All, ascending by UID."""
+        ...
+
+    async def counts(self, folder: int) -> Counts:
+        """One aggregate query, no rows."""
         ...
 
     async def find(self, folder: int, ids: Sequence[MessageId]) -> dict[MessageId, MessageRow]: ...

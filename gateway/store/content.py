@@ -25,7 +25,10 @@ _pin = msgspec.msgpack.Decoder(tuple[bytes, int, bytes])
 
 def seal_facts(vault: Vault, account: AccountId, facts: Mapping[MessageId, Facts]) -> dict[MessageId, Sealed]:
     """CPU only: done before the transaction."""
-    return {id: (_seal_listed(vault, account, id, one), _seal_structures(vault, account, id, one)) for id, one in facts.items()}  # noqa: E501  # fmt: skip
+    return {
+        id: (_seal_listed(vault, account, id, one), _seal_structures(vault, account, id, one))
+        for id, one in facts.items()
+    }
 
 
 def _seal_listed(vault: Vault, account: AccountId, id: MessageId, facts: Facts) -> bytes:

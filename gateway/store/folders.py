@@ -39,7 +39,8 @@ def _row(vault: Vault, account: AccountId, row: tuple[Any, ...]) -> FolderRow:
     ) = row  # fmt: skip
     return FolderRow(
         key, account, id, parent, name, well_known, hidden == 1, total, unread, validity, uid_next,
-        ModSeq(modseq), reserved, ready == 1, open_link(vault, link, f"link/{key}"), recent_from, synced_at, mailbox_id,
+        ModSeq(modseq), reserved, ready == 1, open_link(vault, link, f"link/{key}"), recent_from,
+        synced_at, mailbox_id,
     )  # fmt: skip
 
 
@@ -139,7 +140,9 @@ def subscribe(db: sqlite3.Connection, account: AccountId, name: str, on: bool) -
 
 def rename_subscriptions(db: sqlite3.Connection, account: AccountId, source: str, target: str) -> None:
     """`source` and everything below it (`/` is the delimiter) becomes `target`."""
-    for name in subscriptions(db, account):
-        if name == source or name.startswith(source + "/"):
-            subscribe(db, account, name, False)
-            subscribe(db, account, target + name[len(source) :], True)
+    known = subscriptions(db, account)
+    moved = [name for name in known if name == source or name.startswith(source + "/")]
+    for name in moved:
+        subscribe(db, account, name, False)
+    for name in moved:
+        subscribe(db, account, target + name[len(source) :], True)

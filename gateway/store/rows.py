@@ -29,9 +29,9 @@ def flags_of(system: int, keywords: bytes) -> Flags:
 def message_rows(cursor: Iterable[tuple[Any, ...]]) -> list[MessageRow]:
     return [
         MessageRow(
-            uid, id, modseq, flags_of(system, keywords), date, size, exact == 1, email, thread, saved, etag, mod
+            uid, id, modseq, flags_of(system, words), date, size, exact == 1, email, thread, saved, etag, mod
         )
-        for uid, id, modseq, system, keywords, date, size, exact, email, thread, saved, etag, mod in cursor
+        for uid, id, modseq, system, words, date, size, exact, email, thread, saved, etag, mod in cursor
     ]  # fmt: skip
 
 

@@ -1,0 +1,747 @@
+"""Every promise of `gateway.store.api`, for each engine. An engine is a way to open the same state again and
+again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.core.errors import NoSuchMailbox
+from gateway.core.types import AccountId, Flags, FolderId, MessageId, ModSeq, SystemFlag, Uid
+from gateway.store.api import Facts, FolderRow, FolderUpsert, Local, MessageRow, Pin, Store, Upsert
+from gateway.store.sqlite import SqliteStore
+
+ALICE, BOB = AccountId("alice"), AccountId("bob")
+NOW = 1_700_000_000
+SEEN, DELETED = Flags(SystemFlag.SEEN), Flags(SystemFlag.DELETED)
+TOMBSTONES = 4
+
+
+@dataclass
+class State:
+    """One state folder: `open` gives a store on it, as a process start would."""
+
+    open_store: Callable[[float, int], Awaitable[Store]]
+    opened: list[Store] = field(default_factory=list)
+
+    async def open(self, now: float = NOW, tombstones: int = TOMBSTONES) -> Store:
+        store = await self.open_store(now, tombstones)
+        self.opened.append(store)
+        return store
+
+    async def close(self) -> None:
+        for store in self.opened:
+            await store.close()
+
+
+def sqlite_state(folder: Path) -> State:
+    async def open_store(now: float, tombstones: int) -> Store:
+        store = SqliteStore(
+            folder / "s" / "store.db", key=b"k" * 32, clock=lambda: now, tombstones=tombstones
+        )
+        await store.open()
+        return store
+
+    return State(open_store)
+
+
+ENGINES = {"sqlite": sqlite_state}
+
+
+@pytest_asyncio.fixture(params=list(ENGINES))
+async def state(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[State]:
+    state = ENGINES[request.param](tmp_path)
+    yield state
+    await state.close()
+
+
+@pytest_asyncio.fixture
+async def store(state: State) -> Store:
+    return await state.open()
+
+
+def told(id: str, **values: Any) -> Upsert:
+    return Upsert(MessageId(id), **values)
+
+
+def ids(*names: str) -> list[MessageId]:
+    return [MessageId(name) for name in names]
+
+
+def uids_of(rows: list[MessageRow]) -> list[int]:
+    return [row.uid for row in rows]
+
+
+async def a_folder(store: Store, id: str = "F", total: int = 0, account: AccountId = ALICE) -> FolderRow:
+    rows = await store.put_folders(account, [FolderUpsert(FolderId(id), name=id, total=total)], [], link=None)
+    return next(row for row in rows if row.id == id)
+
+
+async def ready(store: Store, *names: str, id: str = "F") -> int:
+    """A folder whose first sync found these messages, in this order."""
+    folder = await a_folder(store, id)
+    await store.stage(folder.key, [told(n, internal_date=i) for i, n in enumerate(names)], link=None)
+    await store.finish_first_sync(folder.key, link="first")
+    return folder.key
+
+
+async def fresh(store: Store, id: str = "F") -> FolderRow:
+    row = await store.folder(ALICE, FolderId(id))
+    assert row is not None
+    return row
+
+
+# -- folders --
+
+
+async def test_a_new_folder_reserves_uids_for_its_first_sync(store: Store) -> None:
+    row = await a_folder(store, total=50_000)
+    assert row.reserved == 56_000
+    assert row.uid_next == 56_001
+    assert not row.ready
+    assert row.uid_validity == NOW
+    assert row.recent_from == 1
+    assert row.modseq == 1
+    assert (row.name, row.account, row.delta_link) == ("F", ALICE, "")
+
+
+async def test_what_was_not_told_of_a_folder_is_kept(store: Store) -> None:
+    told_all = FolderUpsert(FolderId("F"), FolderId("P"), "Name", "inbox", True, 7, 3)
+    await store.put_folders(ALICE, [told_all], [], link=None)
+    [row] = await store.put_folders(ALICE, [FolderUpsert(FolderId("F"), unread=4)], [], link=None)
+    assert (row.parent, row.name, row.well_known, row.hidden, row.total, row.unread) == (
+        "P", "Name", "inbox", True, 7, 4,
+    )  # fmt: skip
+
+
+async def test_uidvalidity_rises_and_is_never_given_twice_even_after_delete_and_restart(state: State) -> None:
+    store = await state.open()
+    first, second = (await a_folder(store, "A")).uid_validity, (await a_folder(store, "B")).uid_validity
+    assert (first, second) == (NOW, NOW + 1)
+    await store.put_folders(ALICE, [], [FolderId("A"), FolderId("B")], link=None)
+    await store.close()
+    again = await state.open(NOW - 1000)  # a clock that was set back
+    row = await a_folder(again, "A")
+    assert row.uid_validity == NOW + 2
+
+
+async def test_uidvalidity_follows_the_clock_so_a_lost_store_starts_higher(state: State) -> None:
+    await a_folder(await state.open())
+    later = await state.open(NOW + 10_000)
+    assert (await a_folder(later, "G")).uid_validity == NOW + 10_000
+
+
+async def test_a_folder_made_anew_under_the_same_id_has_no_old_messages_and_another_mailbox_id(
+    store: Store,
+) -> None:
+    key = await ready(store, "a", "b")
+    old = await fresh(store)
+    await store.put_folders(ALICE, [], [FolderId("F")], link=None)
+    assert await store.folder(ALICE, FolderId("F")) is None
+    new = await a_folder(store)
+    assert new.key != key
+    assert new.mailbox_id != old.mailbox_id
+    assert new.uid_validity > old.uid_validity
+    assert await store.messages(new.key) == []
+    assert await store.messages(key) == []
+
+
+async def test_rename_and_move_of_a_folder_keep_its_numbers(store: Store) -> None:
+    await ready(store, "a")
+    before = await fresh(store)
+    moved = FolderUpsert(FolderId("F"), parent=FolderId("Q"), name="Other")
+    await store.put_folders(ALICE, [moved], [], link=None)
+    after = await fresh(store)
+    assert (after.key, after.uid_validity, after.mailbox_id) == (
+        before.key,
+        before.uid_validity,
+        before.mailbox_id,
+    )
+
+
+async def test_folder_ids_are_compared_as_octets_and_by_account(store: Store) -> None:
+    await a_folder(store, "AAkAb=")
+    await a_folder(store, "AAkAB=")
+    await a_folder(store, "AAkAb=", account=BOB)
+    assert [row.id for row in await store.folders(ALICE)] == ["AAkAb=", "AAkAB="]
+    assert len(await store.folders(BOB)) == 1
+    assert await store.folders(AccountId("nobody")) == []
+
+
+async def test_the_hierarchy_link_is_kept_with_the_folders(state: State) -> None:
+    store = await state.open()
+    assert await store.hierarchy_link(ALICE) == ""
+    await store.put_folders(ALICE, [], [], link="https://graph/delta?token=1")
+    await store.put_folders(ALICE, [FolderUpsert(FolderId("F"))], [], link=None)
+    await store.close()
+    assert await (await state.open()).hierarchy_link(ALICE) == "https://graph/delta?token=1"
+
+
+async def test_subscriptions_are_names_and_follow_a_rename_with_their_children(store: Store) -> None:
+    for name in ("A", "A/b", "AB", "C"):
+        await store.subscribe(ALICE, name, True)
+    await store.subscribe(ALICE, "C", False)
+    await store.subscribe(ALICE, "never", False)
+    await store.rename_subscriptions(ALICE, "A", "Z/y")
+    assert await store.subscriptions(ALICE) == {"Z/y", "Z/y/b", "AB"}
+    assert await store.subscriptions(BOB) == set()
+
+
+async def test_a_rename_below_itself_keeps_every_subscription(store: Store) -> None:
+    for name in ("A", "A/A"):
+        await store.subscribe(ALICE, name, True)
+    await store.rename_subscriptions(ALICE, "A", "A/A")
+    assert await store.subscriptions(ALICE) == {"A/A", "A/A/A"}
+
+
+# -- first sync --
+
+
+async def test_the_first_sync_numbers_by_date_then_id(store: Store) -> None:
+    folder = await a_folder(store)
+    pages = [[told("c", internal_date=5), told("b", internal_date=9)], [told("a", internal_date=9)]]
+    assert await store.stage(folder.key, pages[0], link="page-2") == 2
+    assert await store.stage(folder.key, pages[1], link=None) == 3
+    assert await store.messages(folder.key) == []
+    applied = await store.finish_first_sync(folder.key, link="delta")
+    assert [(row.id, row.uid) for row in applied.rows] == [("c", 1), ("a", 2), ("b", 3)]
+    assert await store.messages(folder.key) == applied.rows
+    after = await fresh(store)
+    assert after.ready
+    assert after.delta_link == "delta"
+    assert after.uid_next == folder.reserved + 1
+    assert after.modseq == applied.modseq > folder.modseq
+    assert after.synced_at == NOW
+    assert await store.staged(folder.key) == 0
+
+
+async def test_staging_is_idempotent_and_continues_after_a_restart(state: State) -> None:
+    store = await state.open()
+    folder = await a_folder(store)
+    await store.stage(folder.key, [told("a", flags=SEEN, size=7), told("b")], link="next-page")
+    await store.close()
+    store = await state.open()
+    assert (await fresh(store)).delta_link == "next-page"
+    assert await store.staged(folder.key) == 2
+    assert await store.stage(folder.key, [told("a", internal_date=3), told("c")], link=None) == 3
+    await store.unstage(folder.key, ids("b", "unknown"))
+    rows = (await store.finish_first_sync(folder.key, link="d")).rows
+    assert [(row.id, row.flags, row.size, row.internal_date) for row in rows] == [
+        ("c", Flags(), 0, 0), ("a", SEEN, 7, 3),
+    ]  # fmt: skip
+
+
+async def test_the_first_sync_happens_once(store: Store) -> None:
+    key = await ready(store, "a")
+    with pytest.raises(ValueError):
+        await store.stage(key, [told("b")], link=None)
+    with pytest.raises(ValueError):
+        await store.finish_first_sync(key, link="x")
+
+
+async def test_what_was_appended_before_the_first_sync_lies_above_the_reserved_range_and_stays(
+    store: Store,
+) -> None:
+    folder = await a_folder(store)
+    [uid] = await store.reserve_uids(folder.key, 1)
+    assert uid == folder.reserved + 1
+    await store.apply(folder.key, [told("mine", uid=uid)], [])
+    await store.stage(folder.key, [told("old"), told("mine", flags=SEEN)], link=None)
+    rows = (await store.finish_first_sync(folder.key, link="d")).rows
+    assert [(row.id, row.uid) for row in rows] == [("old", 1), ("mine", uid)]
+    assert (await store.apply(folder.key, [told("next")], [])).rows[0].uid == uid + 1
+
+
+async def test_more_messages_than_reserved_go_above_every_given_uid(store: Store) -> None:
+    folder = await a_folder(store)  # R = 1000
+    [promised] = await store.reserve_uids(folder.key, 1)
+    await store.stage(folder.key, [told(f"{n:04}", internal_date=n) for n in range(1003)], link=None)
+    rows = (await store.finish_first_sync(folder.key, link="d")).rows
+    assert uids_of(rows) == [*range(1, 1001), 1002, 1003, 1004]
+    assert promised == 1001
+    [late] = (await store.apply(folder.key, [told("late", uid=promised)], [])).rows
+    assert late.uid == 1005
+
+
+async def test_an_empty_folder_becomes_ready(store: Store) -> None:
+    key = await ready(store)
+    assert await store.messages(key) == []
+    assert (await store.apply(key, [told("a")], [])).rows[0].uid == 1001
+
+
+# -- apply --
+
+
+async def test_a_new_message_gets_the_next_uid_and_all_it_was_told(store: Store) -> None:
+    key = await ready(store)
+    flags = Flags(SystemFlag.SEEN | SystemFlag.FLAGGED, frozenset({b"work", b"$Forwarded"}))
+    values = {
+        "internal_date": 5,
+        "size": 9,
+        "size_exact": True,
+        "email_id": "E",
+        "thread_id": "T",
+        "save_date": 6,
+        "etag": "W/1",
+        "modified": 7,
+    }
+    applied = await store.apply(key, [told("a", flags=flags, **values)], [])
+    expected = MessageRow(Uid(1001), MessageId("a"), applied.modseq, flags, 5, 9, True, "E", "T", 6, "W/1", 7)
+    assert applied.rows == [expected]
+    assert await store.messages(key) == [expected]
+    assert await store.find(key, ids("a", "b")) == {"a": expected}
+    assert await store.by_uid(key, [Uid(1001), Uid(1)]) == {1001: expected}
+    assert await store.ids(key) == {"a": 1001}
+    assert (await fresh(store)).uid_next == 1002
+
+
+async def test_a_message_keeps_its_uid_and_what_was_not_told(store: Store) -> None:
+    key = await ready(store)
+    await store.apply(key, [told("a", flags=SEEN, size=9, etag="1", email_id="E")], [])
+    [row] = (await store.apply(key, [told("a", flags=DELETED)], [])).rows
+    assert (row.uid, row.flags, row.size, row.etag, row.email_id) == (1001, DELETED, 9, "1", "E")
+
+
+async def test_a_row_that_did_not_change_gets_no_mod_sequence(store: Store) -> None:
+    key = await ready(store)
+    first = await store.apply(key, [told("a", flags=SEEN), told("b")], [])
+    same = await store.apply(key, [told("a", flags=SEEN), told("b")], [MessageId("unknown")])
+    assert (same.modseq, same.rows, same.gone) == (first.modseq, [], [])
+    one = await store.apply(key, [told("a", flags=SEEN), told("b", flags=SEEN)], [])
+    assert [row.id for row in one.rows] == ["b"]
+    assert one.modseq == first.modseq + 1
+    assert (await store.find(key, ids("a")))["a"].modseq == first.modseq
+
+
+async def test_what_clients_are_not_told_of_changes_without_a_mod_sequence(store: Store) -> None:
+    key = await ready(store)
+    first = await store.apply(key, [told("a", size=10)], [])
+    second = await store.apply(key, [told("a", size=12, size_exact=True, etag="2", modified=3)], [])
+    assert second.modseq == first.modseq
+    assert [(row.size, row.size_exact, row.etag, row.modseq) for row in second.rows] == [
+        (12, True, "2", first.modseq)
+    ]
+    assert await store.messages(key) == second.rows
+
+
+async def test_an_exact_size_is_never_replaced_by_an_estimate(store: Store) -> None:
+    key = await ready(store)
+    await store.apply(key, [told("a", size=12, size_exact=True)], [])
+    await store.apply(key, [told("a", size=99)], [])
+    row = (await store.find(key, ids("a")))["a"]
+    assert (row.size, row.size_exact) == (12, True)
+
+
+async def test_a_uid_once_expunged_is_never_revived(store: Store) -> None:
+    key = await ready(store, "a", "b")
+    applied = await store.apply(key, [], ids("b"))
+    assert applied.gone == [2]
+    [back] = (await store.apply(key, [told("b")], [])).rows
+    assert back.uid == 1001
+    await store.apply(key, [], ids("b"))
+    [again] = (await store.apply(key, [told("b")], [])).rows
+    assert again.uid == 1002
+
+
+async def test_gone_and_told_at_once_is_a_new_message(store: Store) -> None:
+    key = await ready(store, "a")
+    applied = await store.apply(key, [told("a")], ids("a"))
+    assert (applied.gone, uids_of(applied.rows)) == ([1], [1001])
+
+
+async def test_the_same_id_told_twice_is_one_message_and_the_last_word_counts(store: Store) -> None:
+    key = await ready(store)
+    applied = await store.apply(key, [told("a", flags=SEEN, size=4), told("a", flags=DELETED)], [])
+    assert [(row.uid, row.flags, row.size) for row in applied.rows] == [(1001, DELETED, 4)]
+    assert await store.messages(key) == applied.rows
+
+
+async def test_a_new_generation_ends_the_uid_and_forgets_the_old_content(store: Store) -> None:
+    key = await ready(store, "a", "b")
+    old = (await store.find(key, ids("a")))["a"]
+    await store.put_facts(ALICE, {MessageId("a"): Facts(b"H", b"E", "p")})
+    await store.pin(ALICE, MessageId("a"), Pin(b"H", 1, b"s" * 32))
+    await store.put_original(ALICE, MessageId("a"), b"octets")
+    applied = await store.apply(key, [told("a", new_generation=True, flags=SEEN)], [])
+    [row] = applied.rows
+    assert (applied.gone, row.uid, row.flags) == ([1], 1001, SEEN)
+    assert row.email_id not in ("", old.email_id)
+    assert (row.size_exact, row.internal_date) == (False, old.internal_date)
+    assert await store.facts(ALICE, ids("a")) == {}
+    assert await store.pinned(ALICE, MessageId("a")) is None
+    assert await store.original(ALICE, MessageId("a")) is None
+    assert await store.ids(key) == {"a": 1001, "b": 2}
+
+
+async def test_a_new_generation_of_an_unknown_message_is_a_new_message(store: Store) -> None:
+    key = await ready(store)
+    applied = await store.apply(key, [told("a", new_generation=True)], [])
+    assert (applied.gone, uids_of(applied.rows)) == ([], [1001])
+
+
+async def test_message_ids_that_differ_by_case_are_two_messages(store: Store) -> None:
+    key = await ready(store, "AAkb", "AAkB")
+    assert set(await store.find(key, ids("AAkb"))) == {"AAkb"}
+    assert (await store.apply(key, [], ids("AAkB"))).gone == [2]
+    assert await store.ids(key) == {"AAkb": 1}
+
+
+async def test_object_ids_are_derived_where_none_was_given_and_equal_for_one_message(store: Store) -> None:
+    one, two = await ready(store, "a", id="F"), await ready(store, "b", id="G")
+    first = (await store.find(one, ids("a")))["a"].email_id
+    await store.apply(one, [], ids("a"))
+    await store.apply(two, [told("a")], [])
+    assert (await store.find(two, ids("a")))["a"].email_id == first
+    assert first != (await store.find(two, ids("b")))["b"].email_id
+
+
+async def test_the_link_is_stored_with_the_rows(state: State) -> None:
+    store = await state.open(NOW + 5)
+    key = await ready(store)
+    await store.apply(key, [told("a")], [], link="second")
+    assert (await fresh(store)).delta_link == "second"
+    await store.apply(key, [told("b")], [])
+    assert (await fresh(store)).delta_link == "second"
+    with pytest.raises(ValueError):
+        await store.apply(key, [told("c"), told("d", uid=Uid(9999))], [], link="third")
+    row = await fresh(store)
+    assert (row.delta_link, row.synced_at) == ("second", NOW + 5)
+    assert set(await store.ids(key)) == {"a", "b"}
+    await store.set_link(key, "")
+    assert (await fresh(store)).delta_link == ""
+
+
+async def test_a_folder_that_was_removed_meanwhile_is_no_such_mailbox(store: Store) -> None:
+    key = await ready(store, "a")
+    await store.put_folders(ALICE, [], [FolderId("F")], link=None)
+    for attempt in (
+        store.apply(key, [told("b")], []), store.reserve_uids(key, 1), store.since(key, ModSeq(0)),
+        store.take_recent(key), store.set_link(key, "x"), store.stage(key, [told("b")], link=None),
+    ):  # fmt: skip
+        with pytest.raises(NoSuchMailbox):
+            await attempt
+
+
+async def test_a_failed_write_leaves_the_writes_beside_it_alone(store: Store) -> None:
+    key = await ready(store)
+    jobs = [store.apply(key, [told(f"m{n}", uid=Uid(99_999) if n % 3 == 1 else None)], []) for n in range(30)]
+    results = await asyncio.gather(*jobs, return_exceptions=True)
+    assert [isinstance(result, ValueError) for result in results] == [n % 3 == 1 for n in range(30)]
+    assert uids_of(await store.messages(key)) == list(range(1001, 1021))
+
+
+async def test_uids_and_mod_sequences_appear_in_the_order_of_the_answers(store: Store) -> None:
+    key = await ready(store)
+    applied = await asyncio.gather(*(store.apply(key, [told(f"m{n}")], []) for n in range(50)))
+    assert [(one.rows[0].uid, one.rows[0].modseq) for one in applied] == [
+        (1001 + n, applied[0].modseq + n) for n in range(50)
+    ]
+
+
+# -- reserved UIDs --
+
+
+async def test_reserved_uids_are_used_where_named_and_lost_where_not(store: Store) -> None:
+    key = await ready(store, "a")
+    assert await store.reserve_uids(key, 3) == [1001, 1002, 1003]
+    applied = await store.apply(key, [told("y", uid=Uid(1002)), told("z", uid=Uid(1003))], [])
+    assert uids_of(applied.rows) == [1002, 1003]
+    assert (await store.apply(key, [told("n")], [])).rows[0].uid == 1004
+    assert (await fresh(store)).uid_next == 1005
+
+
+async def test_a_reserved_uid_below_a_visible_one_is_not_used(store: Store) -> None:
+    key = await ready(store)
+    [promised] = await store.reserve_uids(key, 1)
+    await store.apply(key, [told("from outside")], [])
+    [row] = (await store.apply(key, [told("mine", uid=promised)], [])).rows
+    assert row.uid == promised + 2
+    await store.apply(key, [], ids("from outside", "mine"))
+    [late] = await store.reserve_uids(key, 1)
+    assert late == promised + 3
+
+
+async def test_the_same_reserved_uid_is_never_two_messages(store: Store) -> None:
+    key = await ready(store)
+    [uid] = await store.reserve_uids(key, 1)
+    applied = await store.apply(key, [told("a", uid=uid), told("b", uid=uid)], [])
+    assert [(row.id, row.uid) for row in applied.rows] == [("a", uid), ("b", uid + 1)]
+
+
+async def test_a_known_message_keeps_its_uid_whatever_was_reserved(store: Store) -> None:
+    key = await ready(store, "a")
+    [uid] = await store.reserve_uids(key, 1)
+    applied = await store.apply(key, [told("a", uid=uid, flags=SEEN)], [])
+    assert uids_of(applied.rows) == [1]
+
+
+async def test_reserved_uids_survive_a_restart(state: State) -> None:
+    store = await state.open()
+    key = await ready(store)
+    await store.reserve_uids(key, 5)
+    await store.close()
+    assert await (await state.open()).reserve_uids(key, 1) == [1006]
+
+
+# -- since, \Recent --
+
+
+async def test_since_tells_rows_and_tombstones_after_a_mod_sequence(store: Store) -> None:
+    key = await ready(store, "a", "b", "c")
+    start = (await fresh(store)).modseq
+    await store.apply(key, [told("c", flags=SEEN)], [])
+    await store.apply(key, [told("a", flags=SEEN)], ids("b"))
+    last = await store.apply(key, [told("d")], [])
+    delta = await store.since(key, start)
+    assert (delta.modseq, delta.complete) == (last.modseq, True)
+    assert [row.id for row in delta.rows] == ["a", "c", "d"]
+    assert delta.gone == [(2, start + 2)]
+    nothing = await store.since(key, last.modseq)
+    assert (nothing.rows, nothing.gone, nothing.modseq) == ([], [], last.modseq)
+    everything = await store.since(key, ModSeq(0))
+    assert len(everything.rows) == 3
+
+
+async def test_tombstones_are_bounded_and_since_says_when_they_are_not_enough(store: Store) -> None:
+    names = [f"m{n:02}" for n in range(20)]
+    key = await ready(store, *names)
+    start = (await fresh(store)).modseq
+    for name in names:
+        await store.apply(key, [], ids(name))
+    delta = await store.since(key, start)
+    assert not delta.complete
+    assert len(delta.gone) <= TOMBSTONES
+    oldest_known = delta.gone[0][1]
+    recent = await store.since(key, ModSeq(oldest_known - 1))
+    assert recent.complete
+    assert recent.gone == delta.gone
+
+
+async def test_many_expunged_at_once_beyond_the_bound(store: Store) -> None:
+    names = [f"m{n:02}" for n in range(20)]
+    key = await ready(store, *names)
+    start = (await fresh(store)).modseq
+    await store.apply(key, [], ids(*names))
+    delta = await store.since(key, start)
+    assert not delta.complete
+    assert (await store.since(key, delta.modseq)).complete
+
+
+async def test_recent_is_taken_once(store: Store) -> None:
+    key = await ready(store, "a", "b")
+    assert await store.take_recent(key) == 1
+    assert await store.take_recent(key) == 1001
+    [row] = (await store.apply(key, [told("c")], [])).rows
+    assert await store.take_recent(key) == row.uid
+    assert await store.take_recent(key) == row.uid + 1
+
+
+# -- facts and bytes --
+
+
+async def test_facts_are_pinned_by_the_first_and_structures_filled_in_once(store: Store) -> None:
+    a = MessageId("a")
+    first = Facts(b"Subject: 1\r\n\r\n", b"(env)", "pre\N{LATIN SMALL LETTER E WITH ACUTE}view")
+    assert await store.put_facts(ALICE, {a: first}) == {a: first}
+    second = Facts(b"Subject: 2\r\n\r\n", b"(other)", "", b"(structure)", b"(basic)")
+    filled = Facts(first.header, first.envelope, first.preview, b"(structure)", b"(basic)")
+    assert await store.put_facts(ALICE, {a: second}) == {a: filled}
+    assert await store.put_facts(ALICE, {a: Facts(b"", b"", "", b"3", b"3")}) == {a: filled}
+    assert await store.put_facts(ALICE, {a: first}) == {a: filled}
+    assert await store.facts(ALICE, ids("a", "b")) == {a: filled}
+    assert await store.facts(BOB, ids("a")) == {}
+
+
+async def test_the_first_pin_wins_and_the_loser_adopts(state: State) -> None:
+    store = await state.open()
+    a = MessageId("a")
+    first, second = Pin(b"H: 1\r\n\r\n", 5, b"1" * 32), Pin(b"H: 2\r\n\r\n", 6, b"2" * 32)
+    assert await store.pinned(ALICE, a) is None
+    results = await asyncio.gather(store.pin(ALICE, a, first), store.pin(ALICE, a, second))
+    assert results[0] == results[1]
+    assert await store.pin(ALICE, a, second) == results[0]
+    await store.close()
+    assert await (await state.open()).pinned(ALICE, a) == results[0]
+
+
+async def test_dropped_content_is_gone_and_local_state_stays(store: Store) -> None:
+    a, b = ids("a", "b")
+    for id in (a, b):
+        await store.put_facts(ALICE, {id: Facts(b"H", b"E", "")})
+        await store.pin(ALICE, id, Pin(b"H", 1, b"s" * 32))
+    await store.put_local(ALICE, {a: Local(answered=True)})
+    await store.drop_content(ALICE, [a])
+    assert set(await store.facts(ALICE, [a, b])) == {b}
+    assert await store.pinned(ALICE, a) is None
+    assert await store.pinned(ALICE, b) is not None
+    assert await store.local(ALICE, [a]) == {a: Local(answered=True)}
+
+
+# -- originals --
+
+SIZES = [0, 1, 1000, 1024 * 1024, 1024 * 1024 + 1, 3_000_000]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_originals_come_back_octet_for_octet(state: State, size: int) -> None:
+    store = await state.open()
+    data = bytes(n * n % 251 for n in range(min(size, 70_000))) * (size // 70_000 + 1)
+    data = data[:size]
+    await store.put_original(ALICE, MessageId("a"), data)
+    await store.close()
+    assert await (await state.open()).original(ALICE, MessageId("a")) == data
+
+
+async def test_originals_are_shared_by_copies_and_by_equal_content(store: Store) -> None:
+    a, b, c = ids("a", "b", "c")
+    await store.put_original(ALICE, a, b"same")
+    await store.share_original(ALICE, a, b)
+    await store.share_original(ALICE, MessageId("none"), c)
+    assert await store.has_originals(ALICE, [a, b, c]) == {a, b}
+    await store.drop_content(ALICE, [a])
+    assert await store.original(ALICE, a) is None
+    assert await store.original(ALICE, b) == b"same"
+    assert await store.original(BOB, b) is None
+    assert await store.put_blob(b"same") == await store.put_blob(b"same") != await store.put_blob(b"other")
+
+
+async def test_a_blob_waits_for_its_message(state: State) -> None:
+    store = await state.open()
+    address = await store.put_blob(b"octets")
+    await store.journal_add(ALICE, "append", address)
+    await store.close()
+    store = await state.open(NOW + 100)
+    [row] = await store.journal(ALICE)
+    assert await store.blob(row.payload) == b"octets"
+    await store.adopt_blob(ALICE, MessageId("a"), address)
+    await store.adopt_blob(ALICE, MessageId("a"), address)
+    assert await store.original(ALICE, MessageId("a")) == b"octets"
+    assert await store.blob(b"x" * 32) is None
+
+
+async def test_unadopted_blobs_go_after_a_week_but_never_before_their_journal_row(state: State) -> None:
+    store = await state.open(NOW)
+    waiting, kept = await store.put_blob(b"waiting"), await store.put_blob(b"kept")
+    await store.adopt_blob(ALICE, MessageId("m"), kept)
+    await store.close()
+    store = await state.open(NOW + 60)
+    entry = await store.journal_add(ALICE, "append", waiting)
+    await store.close()
+    store = await state.open(NOW + 30 * 86_400)
+    assert await store.blob(waiting) == b"waiting"
+    await store.journal_done(entry)
+    await store.close()
+    store = await state.open(NOW + 31 * 86_400)
+    assert await store.blob(waiting) is None
+    assert await store.blob(kept) == b"kept"
+
+
+# -- local state, journal --
+
+
+async def test_local_state_is_keyed_by_account_and_id(state: State) -> None:
+    store = await state.open()
+    a, b = ids("a", "b")
+    full = Local(answered=True, forwarded=True, keywords=frozenset({b"$MDNSent", b"NonJunk"}))
+    await store.put_local(ALICE, {a: full, b: Local(forwarded=True)})
+    await store.put_local(ALICE, {b: Local()})
+    await store.close()
+    store = await state.open()
+    assert await store.local(ALICE, [a, b, MessageId("c")]) == {a: full, b: Local()}
+    assert await store.local(BOB, [a]) == {}
+
+
+async def test_the_journal_survives_a_restart_in_order(state: State) -> None:
+    store = await state.open()
+    first = await store.journal_add(ALICE, "append", b"1")
+    second = await store.journal_add(ALICE, "send", b"2")
+    await store.journal_add(BOB, "send", b"3")
+    await store.journal_update(first, b"1b")
+    await store.close()
+    store = await state.open(NOW + 9)
+    rows = await store.journal(ALICE)
+    assert [(row.id, row.kind, row.payload, row.created) for row in rows] == [
+        (first, "append", b"1b", NOW), (second, "send", b"2", NOW),
+    ]  # fmt: skip
+    await store.journal_done(first)
+    await store.journal_done(first)
+    await store.journal_update(first, b"too late")
+    assert [row.id for row in await store.journal(ALICE)] == [second]
+    await store.journal_done(second)
+    assert await store.journal_add(ALICE, "send", b"") > second
+
+
+async def test_a_journal_payload_is_bounded(store: Store) -> None:
+    with pytest.raises(ValueError):
+        await store.journal_add(ALICE, "append", b"x" * (64 * 1024 + 1))
+
+
+# -- one property: the store against a model --
+
+STEP = st.tuples(
+    st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 3), st.booleans()), max_size=4),
+    st.lists(st.sampled_from("abcdef"), max_size=3),
+    st.integers(0, 2),
+)
+
+
+@pytest.mark.parametrize("engine", list(ENGINES))
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(STEP, max_size=12))
+def test_any_history_keeps_uids_ascending_and_since_complete(
+    engine: str, tmp_path_factory: pytest.TempPathFactory, steps: list[Any]
+) -> None:
+    asyncio.run(_history(ENGINES[engine](tmp_path_factory.mktemp("store")), steps))
+
+
+async def _history(state: State, steps: list[Any]) -> None:
+    store = await state.open(tombstones=1000)
+    try:
+        key = await ready(store)
+        mirror: dict[int, tuple[str, Flags]] = {}  # what a hub would hold, fed by since() alone
+        seen_modseq = ModSeq(0)
+        ever: set[int] = set()
+        highest = 0
+        truth: dict[str, Flags] = {}
+        for upserts, gone, reserve in steps:
+            reserved = await store.reserve_uids(key, reserve)
+            told_now = [
+                told(
+                    id,
+                    flags=Flags(SystemFlag(bits)),
+                    new_generation=new,
+                    uid=reserved.pop() if reserved else None,
+                )
+                for id, bits, new in upserts
+            ]
+            applied = await store.apply(key, told_now, ids(*gone))
+            for id in gone:
+                truth.pop(id, None)
+            truth |= {id: Flags(SystemFlag(bits)) for id, bits, _ in upserts}
+            delta = await store.since(key, seen_modseq)
+            seen_modseq = delta.modseq
+            assert delta.modseq == applied.modseq
+            for uid, _ in delta.gone:
+                mirror.pop(uid, None)
+            born = {row.uid for row in delta.rows} - mirror.keys()
+            assert all(uid > highest for uid in born)
+            assert not born & ever
+            ever |= born
+            highest = max([highest, *born])
+            mirror |= {row.uid: (row.id, row.flags) for row in delta.rows}
+            rows = await store.messages(key)
+            assert uids_of(rows) == sorted(mirror)
+            assert {row.id: row.flags for row in rows} == truth
+            assert {row.uid: (row.id, row.flags) for row in rows} == mirror
+            assert len(rows) == len(truth)
+            assert highest < (await fresh(store)).uid_next
+    finally:
+        await state.close()
