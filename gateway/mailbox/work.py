@@ -1,0 +1,59 @@
+"""Work that must end whole: its journal row before the first effect, and a task that a lost client does not
+cancel.
+
+Invariant 2: what creates something, or takes more than one Graph call, has a journal row first. A row that
+is still there at start is finished or undone by `mailbox.journal`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import msgspec
+
+from gateway.mailbox.context import AccountContext
+from gateway.store.api import JournalRow
+
+T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
+
+_running: set[asyncio.Task[Any]] = set()  # a task nobody refers to may be collected
+
+
+async def begin(ctx: AccountContext, kind: str, payload: msgspec.Struct) -> int:
+    """Keep what is about to be done; returns the row's id."""
+    return await ctx.store.journal_add(ctx.account, kind, msgspec.json.encode(payload))
+
+
+async def update(ctx: AccountContext, id: int, payload: msgspec.Struct) -> None:
+    await ctx.store.journal_update(id, msgspec.json.encode(payload))
+
+
+async def done(ctx: AccountContext, id: int) -> None:
+    await ctx.store.journal_done(id)
+
+
+def payload_of(row: JournalRow, kind: type[S]) -> S:
+    """What `begin` or `update` kept. msgspec.ValidationError for a row of another program version."""
+    return msgspec.json.decode(row.payload, type=kind)
+
+
+async def whole(work: Coroutine[Any, Any, T]) -> T:
+    """Wait for `work`, which runs to its end even if the waiter is cancelled."""
+    task = asyncio.ensure_future(work)
+    _running.add(task)
+    task.add_done_callback(_ended)
+    return await asyncio.shield(task)
+
+
+def _ended(task: asyncio.Task[Any]) -> None:
+    _running.discard(task)
+    if not task.cancelled():
+        task.exception()  # the waiter may be gone: not "never retrieved"
+
+
+async def settled() -> None:
+    """Returns when no work is running: before the store is closed."""
+    while _running:
+        await asyncio.wait(set(_running))
