@@ -7,6 +7,7 @@ GatewayError
 │   ├── NoSuchMailbox     [NONEXISTENT] / [TRYCREATE]
 │   ├── MailboxExists     [ALREADYEXISTS]
 │   ├── CannotDo          [CANNOT]
+│   ├── HasChildren       [HASCHILDREN]
 │   ├── NoPermission      [NOPERM]
 │   ├── OverQuota         [OVERQUOTA]
 │   ├── TooBig            [TOOBIG]
@@ -52,6 +53,10 @@ class MailboxExists(Refused):
 
 class CannotDo(Refused):
     code = b"CANNOT"
+
+
+class HasChildren(Refused):
+    code = b"HASCHILDREN"
 
 
 class NoPermission(Refused):

@@ -1,0 +1,305 @@
+"""The gateway assembled from a configuration: store, tokens, Graph, accounts, and the listeners in front of them.
+
+Order of starting: state folder and key, store, then listeners; nothing asks Graph before somebody logs in, so a
+start takes as long as opening the database. Stopping goes the other way, and lets running commands end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import ssl
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import structlog
+
+from gateway import __version__
+from gateway.config import AccountSection, Config, ConfigError, GraphSection
+from gateway.core.limits import DEFAULT_LIMITS, MIB, Limits
+from gateway.core.types import AccountId
+from gateway.graph.client import CallRecord, GraphClient
+from gateway.graph.mail import GraphMailbox
+from gateway.graph.token import MsalTokens, SignIn, app_scopes, delegated_scopes, new_sealed_file
+from gateway.imap.context import ImapSettings
+from gateway.imap.server import ImapServer
+from gateway.mailbox.account import MailboxAccount
+from gateway.mailbox.accounts import Directory
+from gateway.mailbox.bodies import Bodies
+from gateway.mailbox.cache import BodyCache
+from gateway.mailbox.context import AccountContext
+from gateway.mailbox.credentials import Credentials
+from gateway.mailbox.hubs import HubRegistry
+from gateway.mailbox.spool import SpoolBudget
+from gateway.smtp.server import SmtpSettings, SubmissionServer
+from gateway.store.keyfile import load_or_create_key, private_folder
+from gateway.store.sqlite import SqliteStore
+from gateway.web.metrics import Metrics
+from gateway.web.server import WebServer
+
+log = structlog.get_logger()
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def time(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxSettings:
+    """Implements `mailbox.context.Settings`."""
+
+    rfc822_size: str
+    expunge: str
+    read_receipts: str
+    poll_interval: float
+    labels: tuple[str, ...]
+    header_mismatch: str
+
+
+@dataclass(slots=True)
+class Ports:
+    """What is bound; 0 = not configured."""
+
+    imap: int = 0
+    imaps: int = 0
+    smtp: int = 0
+    smtps: int = 0
+    web: int = 0
+
+
+class Gateway:
+    """One process. `start` then `stop`, once each."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.limits = _limits(config)
+        self.metrics = Metrics()
+        self.ports = Ports()
+        self._clock = SystemClock()
+        self._rng = random.Random()  # noqa: S311  (back-off jitter)
+        self._clients: list[GraphClient] = []
+        self._listening = False
+
+    async def start(self) -> None:
+        """Returns when every listener is open. OSError for a port that is taken, ConfigError for what only shows
+        when files are opened."""
+        state = self.config.state.dir
+        private_folder(state)
+        self._key = load_or_create_key(state / "key")
+        self._store = SqliteStore(state / "gateway.db", key=self._key, clock=self._clock.time)
+        await self._store.open()
+        self._budget = SpoolBudget(self.limits.spool_in_flight)
+        self._cache = self._body_cache(state)
+        self._directory = self._make_directory()
+        await self._listen()
+        self._listening = True
+        log.info("ready", version=__version__, imap=self.ports.imap, imaps=self.ports.imaps, smtp=self.ports.smtp,
+                 smtps=self.ports.smtps, web=self.ports.web)  # fmt: skip
+
+    async def stop(self) -> None:
+        self._listening = False
+        await asyncio.gather(self._imap.stop(), self._smtp.stop())
+        await self._web.stop()
+        await self._directory.close()
+        for client in self._clients:
+            await client.aclose()
+        await self._store.close()
+        log.info("stopped")
+
+    def unready(self) -> list[str]:
+        """Reasons why `/readyz` says no."""
+        return [] if self._listening else ["listeners are not open"]
+
+    # -- parts --
+
+    def _body_cache(self, state: Path) -> BodyCache:
+        section = self.config.state
+        disk = state / "cache" if section.cache_mib else None
+        return BodyCache(
+            memory=section.memory_mib * MIB, spool_above=self.limits.body_spool, folder=disk,
+            disk=section.cache_mib * MIB, key=self._key,
+        )  # fmt: skip
+
+    def _make_directory(self) -> Directory:
+        entries = {account.user.lower(): account for account in self.config.accounts}
+        shared = self._app_client(entries)
+
+        def make(name: str) -> MailboxAccount:
+            return self._account(entries[name], shared)
+
+        hashes = {name: entry.password_hash for name, entry in entries.items()}
+        return Directory(Credentials(hashes), make)
+
+    def _app_client(self, entries: Mapping[str, AccountSection]) -> GraphClient | None:
+        if not any(entry.auth == "app" for entry in entries.values()):
+            return None
+        return self._client(MsalTokens(app_sign_in(self.config.graph)))
+
+    def _client(self, tokens: MsalTokens) -> GraphClient:
+        graph = self.config.graph
+        client = GraphClient(
+            graph.base_url, tokens, ca_file=graph.ca_file, limits=self.limits, http2=graph.http2, rng=self._rng,
+            metrics=self._count,
+        )  # fmt: skip
+        self._clients.append(client)
+        return client
+
+    def _count(self, call: CallRecord) -> None:
+        self.metrics.graph_request(call.method, call.status, call.seconds)
+
+    def _account(self, entry: AccountSection, shared: GraphClient | None) -> MailboxAccount:
+        if entry.auth == "app":
+            assert shared is not None
+            graph = GraphMailbox(shared, entry.mailbox or entry.user)
+        else:
+            sealed = token_cache(self.config.state.dir, self._key, entry.user)
+            graph = GraphMailbox(
+                self._client(MsalTokens(delegated_sign_in(self.config.graph), sealed=sealed)), None
+            )
+        hubs = HubRegistry(self._store, self.limits)
+        ctx = AccountContext(
+            account=AccountId(entry.user.lower()), graph=graph, store=self._store, hubs=hubs,
+            settings=_mailbox_settings(self.config), limits=self.limits, clock=self._clock, rng=self._rng,
+        )  # fmt: skip
+        return MailboxAccount(ctx, hubs, Bodies(ctx, self._cache), self._budget)
+
+    # -- listeners --
+
+    async def _listen(self) -> None:
+        config, tls = self.config, _tls(self.config)
+        self._imap = ImapServer(
+            self._directory, ImapSettings(allow_plaintext=config.imap.allow_plaintext, version=__version__),
+            self._clock, self.limits, starttls=tls,
+        )  # fmt: skip
+        self._smtp = SubmissionServer(self._directory, _smtp_settings(config), self._clock, self.limits)
+        self._web = WebServer(self.metrics.registry, self.unready)
+        ports = self.ports
+        if config.imap.port is not None:
+            ports.imap = await self._imap.start(config.imap.host, config.imap.port, tls)
+        if config.submission.port is not None:
+            ports.smtp = await self._smtp.start(config.submission.host, config.submission.port, tls)
+        if tls is not None and config.imap.tls_port is not None:
+            ports.imaps = await self._imap.start(config.imap.host, config.imap.tls_port, tls, implicit=True)
+        if tls is not None and config.submission.tls_port is not None:
+            ports.smtps = await self._smtp.start(
+                config.submission.host, config.submission.tls_port, tls, implicit=True
+            )
+        if config.web.port is not None:
+            ports.web = await self._web.start(config.web.host, config.web.port)
+
+
+# -- from sections to arguments --
+
+
+def _limits(config: Config) -> Limits:
+    imap, submission = config.imap, config.submission
+    return replace(
+        DEFAULT_LIMITS,
+        append=max(imap.append_limit, DEFAULT_LIMITS.command_literal), append_landable=imap.append_limit,
+        connections_per_address=imap.connections_per_address, connections_per_user=imap.connections_per_user,
+        login_delay=imap.login_delay, message=submission.max_size, graph_timeout=config.graph.timeout,
+        body_memory=config.state.memory_mib * MIB,
+    )  # fmt: skip
+
+
+def _mailbox_settings(config: Config) -> MailboxSettings:
+    imap = config.imap
+    return MailboxSettings(
+        imap.rfc822_size, imap.expunge, imap.read_receipts, imap.poll_interval, imap.labels,
+        config.submission.header_mismatch,
+    )  # fmt: skip
+
+
+def _smtp_settings(config: Config) -> SmtpSettings:
+    section = config.submission
+    return SmtpSettings(hostname=section.hostname, allow_plaintext=section.allow_plaintext)
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    if config.tls.certificate is None or config.tls.key is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(config.tls.certificate, config.tls.key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"tls.certificate: cannot be used: {error}") from error
+    return context
+
+
+def app_sign_in(graph: GraphSection) -> SignIn:
+    """Client credentials: a secret or a certificate."""
+    return SignIn(
+        authority=graph.authority, client_id=graph.client_id, scopes=tuple(app_scopes(graph.base_url)),
+        credential=_credential(graph), ca_file=graph.ca_file,
+    )  # fmt: skip
+
+
+def delegated_sign_in(graph: GraphSection) -> SignIn:
+    """What `gateway account login` got, refreshed silently."""
+    return SignIn(
+        authority=graph.authority, client_id=graph.client_id, scopes=tuple(delegated_scopes(graph.base_url)),
+        ca_file=graph.ca_file,
+    )  # fmt: skip
+
+
+def _credential(graph: GraphSection) -> str | Mapping[str, str]:
+    if graph.certificate_file is not None:
+        return _certificate(graph.certificate_file)
+    try:
+        secret = graph.secret()
+    except OSError as error:
+        raise ConfigError(f"graph.client_secret_file: cannot be read: {error.strerror}") from error
+    if not secret:
+        raise ConfigError("graph.client_secret, client_secret_file or certificate_file is needed for auth = \"app\"")
+    return secret
+
+
+def _certificate(path: Path) -> Mapping[str, str]:
+    """A PEM file with private key and certificate, as msal wants it."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+
+    try:
+        pem = path.read_text()
+        thumbprint = x509.load_pem_x509_certificate(pem.encode()).fingerprint(hashes.SHA1())  # noqa: S303  (its name)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"graph.certificate_file: {path}: not a PEM certificate with its key") from error
+    return {"private_key": pem, "thumbprint": thumbprint.hex(), "public_certificate": pem}
+
+
+def token_cache(state: Path, key: bytes, user: str):  # type: ignore[no-untyped-def]
+    """Where a delegated account's refresh token is kept, encrypted."""
+    name = f"token-{user.lower()}"
+    safe = "".join(c if c.isalnum() or c in "-.@" else "_" for c in name)
+    return new_sealed_file(state / "tokens" / safe, key, name)
+
+
+def configure_logging(level: str, style: str) -> None:
+    """structlog to standard error, JSON lines or for a person's eyes. No content, address of a message or secret is
+    ever passed to it."""
+    renderer = structlog.processors.JSONRenderer() if style == "json" else structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

@@ -1,0 +1,232 @@
+"""The one configuration file (TOML), every key also as environment `GATEWAY_SECTION__KEY`.
+
+Environment beats file. An unknown key, a wrong type or a missing value is a `ConfigError` that names the file's line
+and the key; nothing starts with a doubtful configuration.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from gateway.core.limits import DEFAULT_LIMITS, MIB
+
+
+class ConfigError(Exception):
+    """One line: the file, the line and the key, and what to do."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GraphSection(Section):
+    """Where Graph is and as whom the gateway signs in."""
+
+    base_url: str = "https://graph.microsoft.com/v1.0"
+    authority: str = "https://login.microsoftonline.com/organizations"
+    ca_file: Path | None = None  # PEM; None = the system's
+    client_id: str = ""
+    client_secret: SecretStr | None = None
+    client_secret_file: Path | None = None
+    certificate_file: Path | None = None  # PEM with key and certificate
+    http2: bool = False
+    timeout: float = Field(default=DEFAULT_LIMITS.graph_timeout, gt=0)
+
+    @field_validator("base_url", "authority")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        if not re.match(r"https?://[^/\s]+", value):
+            raise ValueError("must be an http(s) URL")
+        return value.rstrip("/")
+
+    def secret(self) -> str | None:
+        """The client secret, from the file if one is named."""
+        if self.client_secret_file is not None:
+            return self.client_secret_file.read_text().strip()
+        return None if self.client_secret is None else self.client_secret.get_secret_value()
+
+
+class StateSection(Section):
+    dir: Path = Path("/var/lib/graph-mail-gateway")
+    cache_mib: int = Field(default=1024, ge=0)  # encrypted disk tier of bodies; 0 = none
+    memory_mib: int = Field(default=DEFAULT_LIMITS.body_memory // MIB, ge=1)
+
+
+class TlsSection(Section):
+    """Certificate and key for IMAP and SMTP; without them only plain ports, on loopback."""
+
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @model_validator(mode="after")
+    def _both(self) -> TlsSection:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together")
+        return self
+
+
+class ImapSection(Section):
+    host: str = "127.0.0.1"
+    port: int | None = Field(default=143, ge=0, le=65535)  # STARTTLS; absent = none
+    tls_port: int | None = Field(default=993, ge=0, le=65535)
+    allow_plaintext: bool = False  # logins without TLS; for loopback only
+    append_limit: int = Field(default=DEFAULT_LIMITS.append_landable, ge=64 * 1024)
+    rfc822_size: Literal["exact", "hybrid", "estimate"] = "hybrid"
+    expunge: Literal["trash", "permanent"] = "trash"
+    read_receipts: Literal["suppress", "send"] = "suppress"
+    poll_interval: float = Field(default=15.0, ge=0.1)  # seconds
+    labels: tuple[str, ...] = (
+        "Red category",
+        "Orange category",
+        "Green category",
+        "Blue category",
+        "Purple category",
+    )
+    connections_per_address: int = Field(default=DEFAULT_LIMITS.connections_per_address, ge=1)
+    connections_per_user: int = Field(default=DEFAULT_LIMITS.connections_per_user, ge=1)
+    login_delay: float = Field(default=DEFAULT_LIMITS.login_delay, ge=0)
+
+
+class SubmissionSection(Section):
+    host: str = "127.0.0.1"
+    port: int | None = Field(default=587, ge=0, le=65535)
+    tls_port: int | None = Field(default=465, ge=0, le=65535)
+    allow_plaintext: bool = False
+    max_size: int = Field(default=DEFAULT_LIMITS.message, ge=64 * 1024)
+    header_mismatch: Literal["refuse"] = "refuse"
+    hostname: str = "localhost"
+
+
+class WebSection(Section):
+    host: str = "127.0.0.1"
+    port: int | None = Field(default=8080, ge=0, le=65535)
+
+
+class LogSection(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console"] = "json"
+
+
+class AccountSection(Section):
+    """A local user and the mailbox behind it. `auth = "app"` uses the app's own rights to the mailbox
+    (client secret or certificate), `"delegated"` what `gateway account login` got."""
+
+    user: str = Field(min_length=1, max_length=320)
+    password_hash: str = Field(pattern=r"^\$argon2id\$")
+    mailbox: str = ""  # UPN or guid; default: user
+    auth: Literal["app", "delegated"] = "app"
+
+
+class Config(BaseSettings):
+    """All sections. Made by `load`."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix="GATEWAY_", env_nested_delimiter="__", case_sensitive=False
+    )
+
+    graph: GraphSection = GraphSection()
+    state: StateSection = StateSection()
+    tls: TlsSection = TlsSection()
+    imap: ImapSection = ImapSection()
+    submission: SubmissionSection = SubmissionSection()
+    web: WebSection = WebSection()
+    log: LogSection = LogSection()
+    accounts: tuple[AccountSection, ...] = ()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _users_differ(self) -> Config:
+        users = [account.user.lower() for account in self.accounts]
+        if len(set(users)) != len(users):
+            raise ValueError("two accounts have the same user")
+        return self
+
+
+def load(path: Path) -> Config:
+    """The configuration of a file and the environment. ConfigError says in one line what is wrong and where."""
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    return from_values(values, origin=str(path), text=text)
+
+
+def from_values(values: Mapping[str, Any], *, origin: str, text: str = "") -> Config:
+    try:
+        return Config(**values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(origin, text, problem) for problem in error.errors())) from error
+
+
+def _explain(origin: str, text: str, problem: Mapping[str, Any]) -> str:
+    where = tuple(problem["loc"])
+    key = ".".join(str(piece) for piece in where) or "(file)"
+    line = line_of(text, where)
+    place = f"{origin}:{line}" if line else origin
+    reason = _REASONS.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+    return f"{place}: {key}: {reason}"
+
+
+_REASONS = {
+    "extra_forbidden": "unknown key; see conf/example.toml for those there are",
+    "missing": "this key is needed",
+}
+
+_TABLE = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]\]?\s*(#.*)?$")
+_KEY = re.compile(r"""\s*("?)([A-Za-z0-9_.-]+)\1\s*=""")
+
+
+def line_of(text: str, where: Sequence[str | int]) -> int:
+    """The line (from 1) of the key, or of the nearest table around it; 0 if it is not in the file."""
+    table: tuple[str | int, ...] = ()
+    counts: dict[str, int] = {}
+    best, best_length = 0, 0
+    for number, line in enumerate(text.splitlines(), 1):
+        if found := _TABLE.match(line):
+            table = _table_path(found, counts)
+            at = table
+        elif found := _KEY.match(line):
+            at = (*table, *found[2].split("."))
+        else:
+            continue
+        if len(at) > best_length and tuple(where[: len(at)]) == at:
+            best, best_length = number, len(at)
+    return best
+
+
+def _table_path(found: re.Match[str], counts: dict[str, int]) -> tuple[str | int, ...]:
+    name = found[2].strip().strip('"')
+    if found[1] == "[":
+        return tuple(name.split("."))
+    index = counts.get(name, 0)
+    counts[name] = index + 1
+    return (*name.split("."), index)

@@ -1,0 +1,123 @@
+"""The folder list of one account, kept in step with mailFolders/delta (contract section 5.5).
+
+One request tells everything that changed: names, parents, counts. Special folders are found by their well-known
+names, which v1.0 does not show in listings: one batch, the first time and after every reset.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.core.types import FolderId, SpecialUse
+from gateway.graph.errors import QuotaExceeded, ResyncNeeded
+from gateway.graph.model import MailFolder, Priority
+from gateway.mailbox.context import AccountContext
+from gateway.mailbox.names import NOT_LISTED, Tree
+from gateway.store.api import FolderRow, FolderUpsert
+
+WELL_KNOWN = (*(use.value for use in SpecialUse), *sorted(NOT_LISTED))
+
+
+class Hierarchy:
+    """The account's folders. `tree` is made anew when something changed; one refresh runs at a time."""
+
+    def __init__(self, ctx: AccountContext) -> None:
+        self._ctx = ctx
+        self._lock = asyncio.Lock()
+        self._synced = float("-inf")
+        self.rows: dict[FolderId, FolderRow] = {}
+        self.tree = Tree(())
+
+    async def refresh(self, *, max_age: float, priority: Priority = Priority.INTERACTIVE) -> None:
+        """Be at most `max_age` seconds old. Costs no request while younger."""
+        if self._ctx.clock.monotonic() - self._synced <= max_age:
+            return
+        began = self._ctx.clock.monotonic()
+        async with self._lock:
+            if self._synced < began:  # else somebody did it while we waited
+                await self._sync(priority)
+                self._synced = began
+
+    def forget_age(self) -> None:
+        """Our own change of the hierarchy: the next refresh asks Graph."""
+        self._synced = float("-inf")
+
+    async def load(self) -> None:
+        """What the store remembers: enough to answer while Graph is away."""
+        self._keep(await self._ctx.store.folders(self._ctx.account))
+
+    async def _sync(self, priority: Priority) -> None:
+        link = await self._ctx.store.hierarchy_link(self._ctx.account)
+        try:
+            if link and self.rows:
+                await self._walk(link, priority)
+            else:
+                await self._rebuild(priority)
+        except ResyncNeeded:
+            await self._rebuild(priority)
+        except QuotaExceeded:
+            await self._list(priority)
+
+    async def _walk(self, link: str | None, priority: Priority) -> set[FolderId]:
+        """Apply one delta round; returns the ids it showed."""
+        upserts: dict[FolderId, FolderUpsert] = {}
+        gone: set[FolderId] = set()
+        async for page in self._ctx.graph.folder_delta(link, priority=priority):
+            for folder in page.value:
+                key = FolderId(folder.id)
+                if folder.removed is not None:
+                    upserts.pop(key, None)
+                    gone.add(key)
+                else:
+                    gone.discard(key)
+                    upserts[key] = _upsert(folder)
+            link = page.delta_link or link
+        if upserts or gone or not self.rows:
+            rows = await self._ctx.store.put_folders(
+                self._ctx.account, list(upserts.values()), sorted(gone), link=link
+            )
+            self._keep(rows)
+        return set(upserts)
+
+    async def _rebuild(self, priority: Priority) -> None:
+        """From nothing, or after a dead token: ids that are no longer shown are gone, all others keep their UIDs."""
+        shown = await self._walk(None, priority)
+        await self._settle(shown, priority)
+
+    async def _list(self, priority: Priority) -> None:
+        """A full mailbox refuses delta (trap 10): list the tree instead, keep no link."""
+        folders = await self._ctx.graph.folder_tree(priority=priority)
+        rows = await self._ctx.store.put_folders(
+            self._ctx.account, [_upsert(folder) for folder in folders], (), link=""
+        )
+        self._keep(rows)
+        await self._settle({FolderId(folder.id) for folder in folders}, priority)
+
+    async def _settle(self, shown: set[FolderId], priority: Priority) -> None:
+        known = await self._ctx.graph.well_known(WELL_KNOWN)
+        special = [FolderUpsert(FolderId(folder.id), well_known=name) for name, folder in known.items()]
+        special = [upsert for upsert in special if upsert.id in shown]
+        gone = [folder for folder in self.rows if folder not in shown]
+        link = await self._ctx.store.hierarchy_link(self._ctx.account)
+        self._keep(await self._ctx.store.put_folders(self._ctx.account, special, gone, link=link))
+
+    def _keep(self, rows: list[FolderRow]) -> None:
+        self.rows = {row.id: row for row in rows}
+        self._ctx.special.clear()
+        self._ctx.special.update({row.well_known: row for row in rows if row.well_known})
+        self.tree = Tree(rows)
+
+    async def reload(self) -> None:
+        """After a write of our own to the store's folder rows."""
+        await self.load()
+
+
+def _upsert(folder: MailFolder) -> FolderUpsert:
+    return FolderUpsert(
+        FolderId(folder.id),
+        parent=None if folder.parent_folder_id is None else FolderId(folder.parent_folder_id),
+        name=folder.display_name,
+        hidden=folder.is_hidden,
+        total=folder.total_item_count,
+        unread=folder.unread_item_count,
+    )

@@ -1,0 +1,237 @@
+"""One folder kept in step with Graph's delta (contract section 12, architecture decision 5, invariants 6, 7, 9).
+
+The delta stream is a hint that something happened, never the last word: a removal is verified, a row older than
+our own write is dropped and read again, a dead token is a comparison. What the truth is, a GET or a listing says.
+
+A round: collect the pages, sort out echoes of our own writes, get what the delta did not carry, verify what it
+removed, then one `Store.apply` together with the new delta link, then the hub.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from gateway.core.types import FolderId, MessageId
+from gateway.graph.errors import GraphError, NotFound, QuotaExceeded, ResyncNeeded
+from gateway.graph.model import Message, Priority
+from gateway.mailbox.context import AccountContext
+from gateway.mailbox.firstsync import FirstSync
+from gateway.mailbox.intake import Intake
+from gateway.mailbox.reconcile import list_folder
+from gateway.store.api import FolderRow, MessageRow
+
+MANY_CHANGED = 200  # beyond this a listing by lastModifiedDateTime is cheaper than batches of 20
+MANY_REMOVED = 100  # decision 5: beyond this one listing of ids verifies all
+
+
+@dataclass(slots=True)
+class Round:
+    """What a delta walk said, last word per id."""
+
+    began: float
+    link: str = ""
+    changed: dict[MessageId, Message] = field(default_factory=dict)
+    removed: set[MessageId] = field(default_factory=set)
+    whole: bool = False  # from the beginning: ids it does not name may be gone
+
+
+class FolderSync:
+    """One per folder and process. All rounds of a folder are one at a time; waiters share the running one."""
+
+    def __init__(self, ctx: AccountContext, folder: FolderRow, moved: Callable[[FolderId], None]) -> None:
+        self._ctx = ctx
+        self._key = folder.key
+        self._id = folder.id
+        self._moved = moved
+        self._intake = Intake(ctx, folder.key, folder.id)
+        self._lock = asyncio.Lock()
+        self._first: asyncio.Task[None] | None = None
+        self._first_sync: FirstSync | None = None
+        self._again: set[MessageId] = set()
+        self.synced = float("-inf")  # monotonic
+
+    # -- first sync --
+
+    async def ready(self, priority: Priority = Priority.INTERACTIVE) -> None:
+        """Returns when UIDs are assigned. The sync goes on if a waiter is cancelled; a client that waits lifts
+        the priority of one that began in the background."""
+        row = await self._row()
+        if row.ready:
+            return
+        if self._first is None or self._first.done():
+            self._first_sync = FirstSync(self._ctx, row, self._intake, priority)
+            self._first = asyncio.create_task(self._run_first(self._first_sync))
+        if self._first_sync is not None:
+            self._first_sync.lift(priority)
+        await asyncio.shield(self._first)
+
+    async def _run_first(self, first: FirstSync) -> None:
+        async with self._lock:
+            if (await self._row()).ready:
+                return
+            began = self._ctx.clock.monotonic()
+            self._ctx.hubs.refresh(self._key, await first.run())
+            self.synced = began
+
+    # -- what follows --
+
+    async def poll(self, *, max_age: float, priority: Priority = Priority.INTERACTIVE) -> None:
+        """Be at most `max_age` seconds old: no request while younger, else one delta and what it makes needful."""
+        asked = self._ctx.clock.monotonic()
+        if asked - self.synced <= max_age:
+            return
+        async with self._lock:
+            if self.synced >= asked:
+                return
+            began = self._ctx.clock.monotonic()
+            if await self._round(priority):
+                self.synced = began
+
+    def age(self) -> float:
+        return self._ctx.clock.monotonic() - self.synced
+
+    def stale(self) -> None:
+        """Somebody knows better: the next poll asks Graph."""
+        self.synced = float("-inf")
+
+    async def _round(self, priority: Priority) -> bool:
+        """One delta round applied; False if something had to be left for the next."""
+        row = await self._row()
+        try:
+            seen = await self._collect(row, priority)
+        except QuotaExceeded:
+            return await self._compare(row, priority)
+        return await self._apply(row, seen, priority)
+
+    async def _collect(self, row: FolderRow, priority: Priority) -> Round:
+        if row.delta_link:
+            try:
+                return await self._walk(row.delta_link, priority)
+            except ResyncNeeded:
+                pass  # a dead token is a comparison, not a new mailbox (invariant 7)
+        seen = await self._walk(None, priority)
+        seen.whole = True
+        return seen
+
+    async def _walk(self, link: str | None, priority: Priority) -> Round:
+        seen = Round(self._ctx.clock.monotonic())
+        async for page in self._ctx.graph.delta(self._id, link, priority=priority):
+            for message in page.value:
+                key = MessageId(message.id)
+                if message.removed is not None:
+                    seen.changed.pop(key, None)
+                    seen.removed.add(key)
+                else:
+                    seen.removed.discard(key)
+                    seen.changed[key] = message
+            seen.link = page.delta_link or seen.link
+        return seen
+
+    async def _apply(self, row: FolderRow, seen: Round, priority: Priority) -> bool:
+        ctx = self._ctx
+        known = await ctx.store.find(self._key, [*seen.changed, *seen.removed, *self._again])
+        suspects = seen.removed & known.keys()
+        if seen.whole:
+            every = await ctx.store.ids(self._key)
+            suspects |= every.keys() - seen.changed.keys()
+        news = [message for key, message in seen.changed.items() if not _is_echo(message, known.get(key))]
+        again, self._again = self._again - seen.changed.keys(), set()
+        messages, lost = await self._truth(news, again & known.keys(), priority)
+        kept, gone = await self._verify(suspects, priority)
+        taken = await self._intake.take([*messages, *kept], gone | lost, began=seen.began, link=seen.link)
+        self._again |= taken.again
+        return taken.complete and not self._again
+
+    async def _truth(
+        self, news: Sequence[Message], again: set[MessageId], priority: Priority
+    ) -> tuple[list[Message], set[MessageId]]:
+        """The messages as they are now, with the properties that a delta without `$expand` leaves out; and the
+        ids that are not in this folder any more."""
+        if self._ctx.graph.delta_expands and not again:
+            return list(news), set()
+        wanted = [MessageId(message.id) for message in news] + sorted(again)
+        if not wanted:
+            return [], set()
+        if len(news) > MANY_CHANGED:
+            since = min(message.last_modified_date_time or "1900-01-01T00:00:00Z" for message in news)
+            listed = await list_folder(
+                self._ctx, self._id, filter=f"lastModifiedDateTime ge {since}", order=None, priority=priority
+            )
+            found = {MessageId(message.id): message for message in listed}
+            left = [key for key in wanted if key not in found]
+            messages, lost = await self._get(left, priority)
+            return [*found.values(), *messages], lost
+        return await self._get(wanted, priority)
+
+    async def _get(
+        self, ids: Sequence[MessageId], priority: Priority
+    ) -> tuple[list[Message], set[MessageId]]:
+        messages: list[Message] = []
+        lost: set[MessageId] = set()
+        results = await self._ctx.graph.get(ids, priority=priority) if ids else []
+        for key, result in zip(ids, results, strict=True):
+            if isinstance(result, Message) and result.parent_folder_id in (None, self._id):
+                messages.append(result)
+            elif isinstance(result, Message):
+                lost.add(key)
+                self._elsewhere(result)
+            elif isinstance(result, NotFound):
+                lost.add(key)
+            else:
+                self._again.add(key)  # no answer now: asked again in the next round
+        return messages, lost
+
+    async def _verify(
+        self, suspects: set[MessageId], priority: Priority
+    ) -> tuple[list[Message], set[MessageId]]:
+        """Which of the removed are gone from here: the A->B->A hole and replays make delta lie (section 7)."""
+        if len(suspects) <= MANY_REMOVED:
+            return await self._get(sorted(suspects), priority)
+        listed = await list_folder(self._ctx, self._id, priority=priority)
+        there = {MessageId(message.id): message for message in listed}
+        return [there[key] for key in suspects & there.keys()], suspects - there.keys()
+
+    async def _compare(self, row: FolderRow, priority: Priority) -> bool:
+        """A full mailbox refuses delta (trap 10): list the folder and compare."""
+        began = self._ctx.clock.monotonic()
+        listed = await list_folder(self._ctx, self._id, priority=priority)
+        stored = await self._ctx.store.messages(self._key)
+        rows = {row.id: row for row in stored}
+        missing = rows.keys() - {MessageId(message.id) for message in listed}
+        news = [message for message in listed if not _is_echo(message, rows.get(MessageId(message.id)))]
+        kept, gone = await self._verify(set(missing), priority)
+        taken = await self._intake.take([*news, *kept], gone, began=began, link="")
+        self._again |= taken.again
+        return taken.complete
+
+    async def reconcile(self, priority: Priority = Priority.BACKGROUND) -> None:
+        """The periodic full comparison that delta's holes make necessary (section 7)."""
+        async with self._lock:
+            row = await self._row()
+            await self._compare_keeping_link(row, priority)
+
+    async def _compare_keeping_link(self, row: FolderRow, priority: Priority) -> None:
+        link = row.delta_link
+        await self._compare(row, priority)
+        await self._ctx.store.set_link(self._key, link)
+
+    def _elsewhere(self, message: Message) -> None:
+        """Moved, though the other folder's delta may never say so."""
+        if message.parent_folder_id is not None:
+            self._moved(FolderId(message.parent_folder_id))
+
+    async def _row(self) -> FolderRow:
+        row = await self._ctx.store.folder(self._ctx.account, self._id)
+        if row is None:
+            raise NotFound("The folder is gone", status=404)
+        return row
+
+
+def _is_echo(message: Message, known: MessageRow | None) -> bool:
+    """What we know already, be it our own write coming back (invariant 9) or a replay."""
+    return known is not None and bool(message.etag) and message.etag == known.etag
+
+
+__all__ = ["FolderSync", "GraphError", "Round"]

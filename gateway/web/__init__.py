@@ -1,0 +1,1 @@
+"""The web port: health, readiness and metrics."""
