@@ -83,7 +83,9 @@ def unsupported_filter(text: str) -> GraphError:
 
 
 def inefficient() -> GraphError:
-    return GraphError(400, "InefficientFilter", "The restriction or sort order is too complex for this operation.")
+    return GraphError(
+        400, "InefficientFilter", "The restriction or sort order is too complex for this operation."
+    )
 
 
 def too_complex() -> GraphError:

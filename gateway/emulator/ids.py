@@ -103,7 +103,9 @@ class IdMint:
         data = decode(text)
         if len(text) == IMMUTABLE_LENGTH and data[:2] == b"\x00\x09":
             head = data[: len(self._immutable_head)]
-            return MessageRef(True, int.from_bytes(data[-8:-2], "big")) if head == self._immutable_head else None
+            return (
+                MessageRef(True, int.from_bytes(data[-8:-2], "big")) if head == self._immutable_head else None
+            )
         if len(text) == MESSAGE_LENGTH and data[:4] == b"\x00\x03\x24\x00":
             return self._read_regular(data)
         if len(text) == FOLDER_LENGTH and data[:4] == b"\x00\x03\x24\x00":

@@ -19,9 +19,7 @@ class Special:
 
 
 ROOT: Final = "msgfolderroot"
-DUMPSTER: Final = frozenset(
-    {"recoverableitemsroot", "recoverableitemsdeletions", "recoverableitemspurges"}
-)
+DUMPSTER: Final = frozenset({"recoverableitemsroot", "recoverableitemsdeletions", "recoverableitemspurges"})
 
 SPECIALS: Final[tuple[Special, ...]] = (
     Special("root", "Root", "", True, ""),
