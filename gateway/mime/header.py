@@ -24,7 +24,7 @@ _UNFOLD = re.compile(rb"\r?\n(?=[ \t])")
 _WORD = re.compile(rb"=\?([^?\s]{1,80})\?([bBqQ])\?([^?]*)\?=")
 _STRAY = bytes.maketrans(b"\r\n\t\x00", b"    ")
 _CHUNK = re.compile(rb"[ \t]*[^ \t]+")
-_FIELD_NAME = re.compile(r"[!-9;-~]+")
+_FIELD_NAME = re.compile(rb"[!-9;-~]+")
 _WIDTH = 78  # RFC 5322 section 2.1.1
 
 
@@ -156,14 +156,17 @@ def fold_header(fields: Sequence[tuple[str, str]]) -> bytes:
     """A header block from names and values, folded one way only: UTF-8, lines of at most 78 octets where
     white space allows, never before the first word, CRLF line ends and the empty line. Line ends inside a
     value are taken as folding; a pair whose name is no field name is left out."""
-    lines = [_fold_field(name, value) for name, value in fields if _FIELD_NAME.fullmatch(name)]
-    return b"".join(lines) + b"\r\n"
+    encoded = [(name.encode("utf-8", "replace"), value.encode("utf-8", "replace")) for name, value in fields]
+    return b"".join([fold_field(*pair) for pair in encoded if _FIELD_NAME.fullmatch(pair[0])]) + b"\r\n"
 
 
-def _fold_field(name: str, value: str) -> bytes:
-    octets = _FOLD.sub(b" ", value.encode("utf-8", "replace").strip()).translate(_STRAY)
-    lines, width = [b"%s:" % name.encode()], len(name) + 1
-    for number, chunk in enumerate(_CHUNK.findall(b" " + octets.strip())):
+def fold_field(name: bytes, value: bytes) -> bytes:
+    """One field as `fold_header` has them, line end included. ValueError if `name` is no field name."""
+    if not _FIELD_NAME.fullmatch(name):
+        raise ValueError("not a header field name")
+    octets = _FOLD.sub(b" ", value.strip()).translate(_STRAY).strip()
+    lines, width = [b"%b:" % name], len(name) + 1
+    for number, chunk in enumerate(_CHUNK.findall(b" " + octets)):
         if number and width + len(chunk) > _WIDTH:
             lines.append(b"\r\n")
             width = 0
