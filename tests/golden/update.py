@@ -1,0 +1,93 @@
+"""`--golden-update`: plays a transcript and writes down what the server says; what still holds is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from golden.backend import BackendFactory, Options
+from golden.runner import MismatchError, Player, Step, read_script
+
+
+async def update(text: str, factory: BackendFactory) -> str:
+    """The transcript with the responses as they came, where the old ones do not match."""
+    script = read_script(text)
+    options = Options.of(script.fixtures)
+    head = [line for line in text.splitlines() if line.startswith(("#", "fixture "))]
+    async with factory(options) as backend:
+        player = Player(script, options, backend)
+        body: list[str] = []
+        for action, answers in _blocks(script.steps):
+            body += await _play_block(player, action, answers)
+        await player.close()
+    return "\n".join([*head, *body]) + "\n"
+
+
+def _blocks(steps: Sequence[Step]) -> list[tuple[list[Step], list[Step]]]:
+    """Actions in a row (C, O, T), and the answers behind them."""
+    blocks: list[tuple[list[Step], list[Step]]] = []
+    for step in steps:
+        answer = step.lane.startswith("S") or step.lane == "G"
+        if not blocks or (not answer and blocks[-1][1]):
+            blocks.append(([], []))
+        blocks[-1][answer].append(step)
+    return blocks
+
+
+async def _play_block(player: Player, actions: Sequence[Step], answers: Sequence[Step]) -> list[str]:
+    lines: list[str] = []
+    for action in actions:
+        lines += action.source
+        await player.play_one(action)
+    await player.backend.settle()
+    got = {who: await _everything(player, who) for who in sorted(player.connected())}
+    lines += [f"G: {request}" for request in player.backend.graph_log() or ()]
+    for who, responses in got.items():
+        expected = [step for step in answers if step.who == who]
+        lines += _kept(player, expected, responses) or [f"S{who}: {_written(one)}" for one in responses]
+    return lines
+
+
+async def _everything(player: Player, who: str) -> list[bytes]:
+    """All responses that come by themselves."""
+    connection = await player.connection(who)
+    responses: list[bytes] = []
+    while await connection.has_more():
+        responses.append(await connection.response())
+        if responses[-1] == b"<closed>":
+            break
+        await player.backend.settle()
+    return responses
+
+
+def _kept(player: Player, expected: Sequence[Step], got: Sequence[bytes]) -> list[str]:
+    """The old lines, if they still say what came."""
+    speaking = [step for step in expected if step.text != "<nothing>"]
+    if len(speaking) != len(got):
+        return []
+    left = list(got)
+    try:
+        for step in speaking:
+            if step.lane == "S?":
+                left.remove(player.expected(step))
+            else:
+                player.compare(step, left.pop(0))
+    except (MismatchError, ValueError):
+        return []
+    return [line for step in expected for line in step.source]
+
+
+def _written(response: bytes) -> str:
+    """As a transcript has it: literals as heredocs."""
+    return _with_heredocs(response.decode("latin-1"))
+
+
+def _with_heredocs(text: str) -> str:
+    head, brace, rest = text.partition("}\r\n")
+    if not brace or "{" not in head:
+        return text
+    start, _, size = head.rpartition("{")
+    literal, tail = rest[: int(size)], rest[int(size) :]
+    mark = "" if literal.endswith("\r\n") else "-"
+    content = literal.removesuffix("\r\n").replace("\r\n", "\n")
+    body = f"{content}\n" if literal.removesuffix("\r\n") or not mark else ""
+    return f"{start}<<{mark}END\n{body}END{_with_heredocs(tail)}"

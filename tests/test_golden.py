@@ -1,0 +1,64 @@
+"""Golden transcripts: one IMAP behaviour each, over a real socket (format: golden/runner.py)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from golden.backend import chosen
+from golden.runner import MismatchError, play, transcripts
+from golden.update import update
+
+ANNOUNCED = {"2177", "2342", "2971", "3348", "3501", "3691", "4315", "4731", "4959", "5161", "5258", "5819",
+             "6154", "6851", "7888", "7889", "9051"}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", transcripts(), ids=lambda path: path.stem)
+async def test_transcript(path: Path, request: pytest.FixtureRequest) -> None:
+    text = read(path)
+    if request.config.getoption("--golden-update"):
+        text = await update(text, chosen())
+        write(path, text)
+    await play(text, chosen())
+
+
+def read(path: Path) -> str:
+    return path.read_text()
+
+
+def write(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def test_there_are_transcripts_for_every_rfc_we_announce() -> None:
+    names = [path.stem for path in transcripts()]
+    assert len(names) >= 60
+    assert {name.partition("-")[0] for name in names} >= ANNOUNCED
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "C1: a NOOP\nS1: a OK wrong text\n",
+        "C1: a NOOP\n",
+        "C1: a FETCH 1 FLAGS\nS1? * 1 FETCH (FLAGS (\\Seen))\nS1: a OK FETCH completed\n",
+        "C1: a NOOP\nS1~ a NO .*\n",
+    ],
+    ids=["text", "unread", "any-order", "regex"],
+)
+async def test_a_wrong_transcript_fails(script: str) -> None:
+    with pytest.raises(MismatchError):
+        await play("fixture inbox 1\n" + script, chosen())
+
+
+async def test_an_update_writes_what_the_server_says_and_keeps_what_holds() -> None:
+    text = (
+        "# RFC 0\nfixture inbox 1\nC1: a NOOP\nS1~ a OK .*\n"
+        "C1: b UID FETCH 1 BODY.PEEK[TEXT]\nS1: b OK nonsense\n"
+    )
+    updated = await update(text, chosen())
+    assert updated == (
+        "# RFC 0\nfixture inbox 1\nC1: a NOOP\nS1~ a OK .*\nC1: b UID FETCH 1 BODY.PEEK[TEXT]\n"
+        "S1: * 1 FETCH (UID 1 BODY[TEXT] <<END\nBody of 1\nEND)\nS1: b OK UID FETCH completed\n"
+    )
+    await play(updated, chosen())
