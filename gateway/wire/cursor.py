@@ -73,8 +73,8 @@ class Cursor:
         return None if self._part + 1 < len(self._parts) else self.text[self.pos :]
 
     def end(self) -> None:
-        """The command is over. Spaces before the line's end, which some scripts send, mean nothing."""
-        if self._part + 1 < len(self._parts) or self.text[self.pos :].strip(b" "):
+        """The command is over."""
+        if not self.at_end():
             raise BadCommand("Unexpected text after the command")
 
     # -- terminals --
@@ -217,10 +217,10 @@ class Cursor:
         return value
 
     def _mailbox_text(self, name: bytes) -> str:
-        text = _decoded(name, utf8=self.utf8)
         limits = self.limits
-        if len(name) > limits.mailbox_name_octets or text.count(DELIMITER) > limits.mailbox_depth:
+        if len(name) > limits.mailbox_name_octets or name.count(b"/") > limits.mailbox_depth:
             raise LimitReached("Mailbox name too long or too deep")
+        text = _decoded(name, utf8=self.utf8)
         if _CONTROLS.search(text):
             raise BadCommand("Mailbox name with control characters")
         return text

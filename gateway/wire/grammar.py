@@ -69,12 +69,17 @@ def parse(frame: Frame, limits: Limits = DEFAULT_LIMITS, *, utf8: bool = False) 
     tag = tag_of(frame.line)
     if tag is None:
         raise BadCommand("No tag")
-    c = Cursor(frame.parts, limits, utf8=utf8)
+    c = Cursor(_without_last_spaces(frame.parts), limits, utf8=utf8)
     c.pos = len(tag)
     c.space()
     command = _parser(c, _COMMANDS)(c, tag)
     c.end()
     return command
+
+
+def _without_last_spaces(parts: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Spaces before the line's end, which some scripts send, mean nothing."""
+    return (*parts[:-1], parts[-1].rstrip(b" ")) if parts[-1].endswith(b" ") else parts
 
 
 def _parser(c: Cursor, table: dict[bytes, tuple[Parser, bool]]) -> Parser:
@@ -116,7 +121,7 @@ def _id(c: Cursor, tag: bytes) -> Command:
 
 def _authenticate(c: Cursor, tag: bytes) -> Command:
     mechanism = c.word("a SASL mechanism")
-    if not c.accept(b" ") or c.at_end():
+    if not c.accept(b" "):
         return Authenticate(tag, mechanism, None)
     if c.accept(b"="):  # RFC 4959 section 3: an initial response, and it is empty
         return Authenticate(tag, mechanism, b"=")
@@ -134,7 +139,7 @@ def _login(c: Cursor, tag: bytes) -> Command:
 
 def _enable(c: Cursor, tag: bytes) -> Command:
     capabilities = [c.word("a capability")]
-    while c.accept(b" ") and not c.at_end():
+    while c.accept(b" "):
         capabilities.append(c.word("a capability"))
     return Enable(tag, tuple(dict.fromkeys(capabilities)))
 

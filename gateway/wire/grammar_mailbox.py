@@ -93,7 +93,7 @@ def parse_list(c: Cursor, tag: bytes) -> Command:
     c.space()
     extended = extended or c.at(b"(")
     patterns = _patterns(c) if c.at(b"(") else (c.list_mailbox(),)
-    if not c.accept(b" ") or c.at_end():
+    if not c.accept(b" "):
         return List(tag, reference, patterns, selection, extended=extended)
     returns = _returns(c)
     return List(tag, reference, patterns, selection, tuple(returns.options), returns.status_items, True)

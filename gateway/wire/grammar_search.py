@@ -55,8 +55,6 @@ def parse_search(c: Cursor, tag: bytes, *, by_uid: bool) -> Search:
     program = _Program(c, codec, c.limits.search_keys)
     keys = [_key(program, 0)]
     while c.accept(b" "):
-        if c.at_end():  # a space at the line's end
-            break
         keys.append(_key(program, 0))
     return Search(tag, by_uid, _and(keys), returns)
 

@@ -12,7 +12,7 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 
 _TO_ENCODE = re.compile(r"&|[^\x20-\x7e]+")
-_SHIFTED = re.compile(rb"&([^-]*)-")
+_SHIFTED = re.compile(rb"&([^&-]*+)-")
 
 
 def encode(name: str) -> bytes:
