@@ -68,7 +68,7 @@ _ALIASES: dict[str, str] = {
 _FAMILIES = ("cp", "iso8859_", "iso2022_", "utf_", "mac_", "koi8_", "euc_", "big5", "gb", "shift_j")
 _OTHERS = frozenset({"ascii", "hp_roman8", "hz", "johab", "kz1048", "latin_1", "ptcp154", "tis_620"})
 _WITHOUT_ALIAS = ("cp720", "cp737", "cp856", "cp874", "cp875", "cp1006", "koi8_r", "koi8_t", "koi8_u")
-WIDE = ("utf_16", "utf_32")  # where 7-bit octets are not ASCII
+_WIDE = ("utf_16", "utf_32")
 
 
 def _key(label: str) -> str:
@@ -93,12 +93,17 @@ def codec_of(label: bytes) -> str | None:
     return _CODECS.get(_key(label[:80].decode("ascii", "replace").strip(" \t\"'").lower()))
 
 
+def is_wide(label: bytes | None) -> bool:
+    """Whether 7-bit octets are not ASCII in this charset, so that a LF octet ends no line."""
+    return label is not None and (codec_of(label) or "").startswith(_WIDE)
+
+
 def text_of(octets: bytes, label: bytes | None = None) -> str:
     """`octets` as text. Never fails: an unknown or absent label is read as UTF-8 if it is that, else as
     Latin-1; octets that the charset does not have become U+FFFD. US-ASCII that is not is read like an
     absent label."""
     codec = codec_of(label) if label else None
-    if octets.isascii() and not _shifts(octets) and codec not in WIDE:
+    if octets.isascii() and not _shifts(octets) and not is_wide(label):
         return octets.decode("ascii")
     if codec is None or codec == "cp1252":
         return _guess(octets, codec or "latin_1")

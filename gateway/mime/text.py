@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from html import unescape
 
 from gateway.core.limits import DEFAULT_LIMITS, MIB
-from gateway.mime.charset import WIDE, codec_of, text_of
+from gateway.mime.charset import is_wide, text_of
 from gateway.mime.header import decoded, split
 from gateway.mime.params import parameter
 from gateway.mime.part import Part
@@ -98,7 +98,7 @@ def leaf_text(source: Source, part: Part) -> str:
 def _leaf_text(source: Source, part: Part) -> Iterator[str]:
     charset = parameter(part.params, b"charset")
     blocks = _decoded_blocks(source, part)
-    if charset and codec_of(charset) in WIDE:  # a LF octet is no line's end there
+    if is_wide(charset):
         yield text_of(b"".join(blocks), charset)
         return
     for window in _by_lines(blocks):

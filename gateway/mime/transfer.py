@@ -15,11 +15,10 @@ _PADDING = re.compile(rb"=+")
 def base64_octets(data: bytes) -> bytes:
     """Base64 as mail has it: foreign octets are passed over, missing padding is added, and text after padding
     (blocks that something glued together) is decoded, too."""
-    clean = data.translate(None, _NOT_BASE64)
-    pad = clean.find(b"=")
-    if pad < 0 or pad >= len(clean) - 2:
-        return _block(clean.rstrip(b"="))
-    return b"".join(_block(block) for block in _PADDING.split(clean))
+    clean = data.translate(None, _NOT_BASE64).rstrip(b"=")
+    if b"=" not in clean:
+        return _block(clean)
+    return b"".join([_block(block) for block in _PADDING.split(clean)])
 
 
 def _block(clean: bytes) -> bytes:
