@@ -6,7 +6,7 @@ import base64
 import json
 import random
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from gateway.emulator.api import Caller, Request, Response, World
 from gateway.emulator.rules import default_rules
@@ -14,6 +14,7 @@ from gateway.emulator.tenant import Tenant
 
 BASE = "https://graph.test/v1.0"
 ALICE, BOB, CAROL = "alice@example.com", "bob@example.com", "carol@example.com"
+INBOX_DELTA = "/mailFolders/inbox/messages/delta"
 START = 1_800_000_000.0
 APP = frozenset({"Mail.ReadWrite", "Mail.Send", "MailboxSettings.ReadWrite", "User.Read.All"})
 DELEGATED = frozenset({"Mail.ReadWrite", "Mail.Send", "MailboxSettings.ReadWrite", "User.Read"})
@@ -86,11 +87,12 @@ class Kit:
         scopes: frozenset[str] | None = None,
         version: str = "v1.0",
     ) -> Answer:
-        """`path` is below the mailbox (`/messages?$top=1`) or whole (`/me/…`, `/users/…`, an absolute link)."""
+        """`path` is below alice's mailbox (`/messages?$top=1`), or whole (`/me/…`, `/users/…`, a link)."""
         if path.startswith("https://"):
             path = path[len(BASE) :]
         split = urlsplit(path)
-        below = split.path if split.path.startswith(("/me", "/users")) and not split.path.startswith("/messages") else f"/users/{ALICE}{split.path}"
+        whole = split.path == "/me" or split.path.startswith(("/me/", "/users/"))
+        below = split.path if whole else f"/users/{ALICE}{split.path}"
         data, sent = b"", dict(headers or {})
         if isinstance(body, bytes):
             data = body
@@ -100,9 +102,8 @@ class Kit:
             sent.setdefault("content-type", "application/json")
         scopes = scopes if scopes is not None else (APP if user is None else DELEGATED)
         query = dict(parse_qsl(split.query, keep_blank_values=True))
-        request = Request(
-            method, version, below, query, sent, data, Caller("app", user, scopes), BASE.replace("v1.0", version)
-        )
+        base = BASE.replace("v1.0", version)
+        request = Request(method, version, below, query, sent, data, Caller("app", user, scopes), base)
         return Answer(self.tenant.handle(request))
 
     def get(self, path: str, headers: dict[str, str] | None = None, **rest: Any) -> Answer:
@@ -117,7 +118,9 @@ class Kit:
     def delete(self, path: str, **rest: Any) -> Answer:
         return self.call("DELETE", path, **rest)
 
-    def deliver(self, mime: bytes = MAIL, folder: str = "inbox", upn: str = ALICE, received: float | None = None) -> str:
+    def deliver(
+        self, mime: bytes = MAIL, folder: str = "inbox", upn: str = ALICE, received: float | None = None
+    ) -> str:
         """Received mail, old enough for every index; its immutable id."""
         made = self.tenant.deliver(upn, folder, mime, received=received)
         self.settle()
@@ -146,7 +149,7 @@ class Kit:
         assert answer.status == 200, answer.body
         return answer.body
 
-    def delta(self, path: str = "/mailFolders/inbox/messages/delta", headers: dict[str, str] | None = None) -> Round:
+    def delta(self, path: str = INBOX_DELTA, headers: dict[str, str] | None = None) -> Round:
         """Walk a delta round to its end, ids immutable."""
         headers = {"prefer": 'IdType="ImmutableId", odata.maxpagesize=500'} if headers is None else headers
         found: list[dict[str, Any]] = []
@@ -176,4 +179,4 @@ class Round:
         return [r["id"] for r in self.rows if "@removed" in r]
 
 
-__all__ = ["ALICE", "APP", "BASE", "BOB", "CAROL", "DELEGATED", "IMMUTABLE", "MAIL", "Kit", "unquote"]
+__all__ = ["ALICE", "APP", "BASE", "BOB", "CAROL", "DELEGATED", "IMMUTABLE", "MAIL", "Kit"]

@@ -13,13 +13,21 @@ from typing import Any
 from gateway.emulator import jsonin, messages, times
 from gateway.emulator.api import Response
 from gateway.emulator.attach_json import attachment_json
-from gateway.emulator.errors import GraphError, bad_body, denied, json_response, malformed_id, not_found
+from gateway.emulator.errors import (
+    GraphError,
+    bad_body,
+    denied,
+    json_response,
+    malformed_id,
+    not_found,
+    quota,
+)
 from gateway.emulator.ids import MalformedIdError
 from gateway.emulator.items import OTHER, Attachment, Item
 from gateway.emulator.limits import limit
 from gateway.emulator.mailbox import Mailbox
 from gateway.emulator.messages import chunks
-from gateway.emulator.mime_in import attachment_key
+from gateway.emulator.mime_in import attachment_key, crlf, read
 from gateway.emulator.odata import Context
 from gateway.emulator.render import body_json
 
@@ -83,8 +91,6 @@ def get(ctx: Context, message_id: str, attachment_id: str) -> Response:
 
 
 def _inner(ctx: Context, part: Attachment) -> dict[str, Any]:
-    from gateway.emulator.mime_in import crlf, read
-
     parsed = read(crlf(part.data), transported=True)
     content = parsed.content
     return {
@@ -190,8 +196,6 @@ def create(ctx: Context, message_id: str) -> Response:
 
 def _check_quota(box: Mailbox) -> None:
     if box.full():
-        from gateway.emulator.errors import quota
-
         raise quota()
 
 
@@ -329,5 +333,6 @@ def _finish(session: Upload) -> Response:
     )
     add(box, item, part)
     parent = box.id_of(item, session.immutable)
-    where = f"{session.base}/users('{box.guid}')/messages('{parent}')/Attachments('{box.mint.attachment(parent, key)}')"
+    name = box.mint.attachment(parent, key)
+    where = f"{session.base}/users('{box.guid}')/messages('{parent}')/Attachments('{name}')"
     return Response(201, headers={"Location": where})

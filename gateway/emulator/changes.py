@@ -1,4 +1,4 @@
-"""The writable properties of a message: checked once, applied by create, PATCH and outside writes (contract 6.1)."""
+"""The writable properties of a message: checked once, for create, PATCH, outside writes (contract 6.1)."""
 
 from __future__ import annotations
 

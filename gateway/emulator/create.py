@@ -1,4 +1,4 @@
-"""Routes 10 and 11: messages from MIME (always drafts) and from JSON (drafts, or landed by MAPI) (contract 9)."""
+"""Routes 10 and 11: messages from MIME (drafts) and from JSON (drafts, or landed by MAPI): contract 9."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Routes 7 and 12: change tracking of a folder's messages and of the folder tree (contract sections 5.5, 7, 12).
+"""Routes 7 and 12: change tracking of messages and of the folder tree (contract sections 5.5, 7, 12).
 
-A token carries the whole round: the folder, the options of the first call, positions in the change log. Nothing is
-kept per token, so a poll with few changes costs few rows whatever the folder's size.
+A token carries the whole round: the folder, the options of the first call, positions in the change log.
+Nothing is kept per token, so a poll with few changes costs few rows whatever the folder's size.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import binascii
 import hashlib
 import math
 import re
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -44,7 +44,7 @@ class Token(msgspec.Struct, omit_defaults=True):
     page: int = 0
     left: int = -1  # items still allowed, -1 unlimited
     replayed: bool = False
-    options: dict[str, str] = {}  # noqa: RUF012 - a Struct copies its defaults
+    options: dict[str, str] = {}
 
 
 def _seal(ctx: Context, data: bytes) -> bytes:

@@ -34,7 +34,7 @@ class _Story:
 
 
 def interest(select: tuple[str, ...] | None) -> int:
-    """The changes that show under a `$select`: of its own properties; all with the change key or time in it."""
+    """The changes that show under a `$select`: all of them if the change key or time is in it."""
     if select is None or {"lastmodifieddatetime", "changekey"} & set(select):
         return NEW | READ | FLAG | CATEGORIES | OTHER | EXTENDED
     bits = {"id": 0, "isread": READ, "flag": FLAG, "categories": CATEGORIES}

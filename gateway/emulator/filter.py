@@ -1,7 +1,7 @@
-"""`$filter`: a parser for the OData that mail speaks, and the table of what Exchange refuses (contract section 4).
+"""`$filter`: a parser for the OData that mail speaks, with what Exchange refuses (contract section 4).
 
-`compile_filter` gives a predicate on items plus what the order rule needs to know: the properties in order and
-the window of receivedDateTime that lets a listing skip most of a folder.
+`compile_filter` gives a predicate on items plus what the order rule needs to know: the properties in order
+and the window of receivedDateTime that lets a listing skip most of a folder.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _FUNCTIONS: Final[dict[str, Callable[[str, str], bool]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A property that can be filtered: its kind (str, bool, time, id, enum) and how to read it from an item."""
+    """A property to filter by: its kind (str, bool, time, id, enum, number) and how to read it."""
 
     kind: str
     get: Getter
@@ -48,7 +48,7 @@ class Column:
 
 @dataclass(slots=True)
 class Filter:
-    """A compiled filter. `paths` is the order of properties; `low`/`high` bound receivedDateTime (None: open)."""
+    """A compiled filter. `paths`: properties in order; `low`/`high`: bounds of receivedDateTime."""
 
     test: Test
     paths: list[str]
@@ -60,7 +60,7 @@ class Filter:
 
 @dataclass(slots=True)
 class Table:
-    """What one entity set lets one filter on. `lambdas` maps a collection to its values, None for a refused one."""
+    """What an entity set lets one filter on. `lambdas`: a collection's values, None if refused."""
 
     columns: Mapping[str, Column]
     lambdas: Mapping[str, Callable[[Any], Any] | None] = field(default_factory=dict)

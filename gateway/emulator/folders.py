@@ -14,6 +14,7 @@ from gateway.emulator.errors import (
     json_response,
     malformed_id,
     not_found,
+    quota,
 )
 from gateway.emulator.folder import Folder
 from gateway.emulator.ids import MalformedIdError
@@ -21,7 +22,7 @@ from gateway.emulator.items import Item
 from gateway.emulator.mailbox import Mailbox
 from gateway.emulator.odata import Context
 from gateway.emulator.render import Json, folder_renderer
-from gateway.emulator.wellknown import DUMPSTER, ROOT
+from gateway.emulator.wellknown import ROOT
 
 _WRITABLE = frozenset({"displayname", "ishidden"})
 _SEARCH = frozenset({"includenestedfolders", "sourcefolderids", "filterquery", "issupported"})
@@ -126,8 +127,6 @@ def _create(ctx: Context, parent: Folder) -> Response:
     if taken(ctx.box, parent.number, name):
         raise folder_exists(name)
     if ctx.box.full():
-        from gateway.emulator.errors import quota
-
         raise quota()
     folder = ctx.box.add_folder(parent.number, name, hidden=values.get("ishidden") is True)
     if searching:
@@ -268,6 +267,3 @@ def permanent_delete(ctx: Context, folder_id: str) -> Response:
 def _deletable(folder: Folder) -> None:
     if folder.wellknown is not None:
         raise _distinguished("Distinguished folders cannot be deleted.", "ErrorDeleteDistinguishedFolder")
-
-
-__all__ = ["DUMPSTER", "find"]

@@ -1,7 +1,7 @@
-"""Identifiers as Exchange mints them: both message id formats, folder, conversation and attachment ids, change keys.
+"""Identifiers as Exchange mints them: message (both formats), folder, conversation, attachment, change key.
 
-Shapes and lengths are those of contract section 7 and 6.1. Everything is base64url (change keys: standard base64),
-so ids differ by case; an id is decoded by re-encoding it and comparing, never by folding.
+Shapes and lengths: contract sections 7 and 6.1. Everything is base64url (change keys: standard base64): ids
+may differ by case alone, and one is valid only if it encodes back to itself.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class IdMint:
         return base64.b64encode(raw).decode("ascii")
 
     def read_message(self, text: str) -> MessageRef | None:
-        """What `text` names; None for a well-formed id of another mailbox, MalformedIdError for no id at all."""
+        """What `text` names; None for an id of another mailbox, MalformedIdError for no id at all."""
         data = decode(text)
         if len(text) == IMMUTABLE_LENGTH and data[:2] == b"\x00\x09":
             head = data[: len(self._immutable_head)]

@@ -1,4 +1,4 @@
-"""What a mailbox holds: an `Item` is small and has its own flags and place, a `Content` may be shared by thousands.
+"""What a mailbox holds: an `Item` has its flags and place, a `Content` may be shared by thousands.
 
 `Content` is never changed in place: an edit of a draft puts a new one on the item.
 """
@@ -32,7 +32,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file (`data`), an item (`data` is its MIME, or None where `item` is the JSON it was posted as) or a link."""
+    """A file (`data`), an item (`data` is its MIME, `item` the JSON it was posted as) or a link."""
 
     key: bytes
     kind: str

@@ -46,7 +46,7 @@ def body(ctx: Context, *, optional: bool = False) -> dict[str, Any]:
 def checked(
     ctx: Context, value: dict[str, Any], writable: frozenset[str], read_only: frozenset[str]
 ) -> dict[str, Any]:
-    """The writable properties by lower-case name; read-only ones and annotations are ignored, others are a 400."""
+    """The writable properties by lower-case name; read-only ones are ignored, unknown ones a 400."""
     kept: dict[str, Any] = {}
     for name, each in value.items():
         key = name.lower()

@@ -1,6 +1,6 @@
 """One mailbox: its folders and items, and the few operations that every other module builds on.
 
-Every change of an item goes through `edit`, `place` or `destroy`: they keep columns, counts, change keys and logs.
+Every change of an item goes through `edit`, `place`, `lift` or `destroy`: they keep columns, counts and logs.
 """
 
 from __future__ import annotations
@@ -246,7 +246,7 @@ class Mailbox:
         self.used -= item.content.size
 
     def edit(self, item: Item, mask: int) -> Flags:
-        """Announce a change of `mask`; returns the state to change, while delta still sees the old for a moment."""
+        """Announce a change of `mask`; returns the state to change. Delta sees the old for a moment."""
         now = self.now()
         item.past = [entry for entry in item.past if entry[0] > now - _PAST_SECONDS]
         if lag(self.world, "delta-lag", "delta_lag_seconds") > 0:

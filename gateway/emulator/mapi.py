@@ -174,7 +174,7 @@ def apply(box: Mailbox, item: Item, state: Flags, prop: Prop, value: str) -> Non
 
 
 def keep(box: Mailbox, item: Item, prop: Prop, value: str) -> None:
-    """Keep a property as posted; a named Internet header becomes known to the mailbox and shows in the MIME."""
+    """Keep a property as posted; a named Internet header becomes known and shows in the MIME."""
     item.extra = {**(item.extra or {}), prop.key: value}
     if prop.key[0] == props.INTERNET_HEADERS:
         box.known_headers.add(str(prop.key[1]))
@@ -209,7 +209,8 @@ def _set_thread(name: str) -> Callable[[Mailbox, Item, Flags, str], None]:
         header = name.replace("_", "-")
         if skeleton is not None and item.draft:
             skeleton = skeleton.with_fields({header: value})
-        box.set_content(item, replace(item.content, skeleton=skeleton, **{name: value}))
+        new: dict[str, Any] = {name: value}
+        box.set_content(item, replace(item.content, skeleton=skeleton, **new))
 
     return run
 

@@ -1,4 +1,4 @@
-"""Routes 8, 9, 13-18: listing, reading, changing, moving and deleting messages (contract sections 4, 6, 8, 11)."""
+"""Routes 8, 9, 13-18: lists, reading, changing, moving, deleting messages (contract 4, 6, 8, 11)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from gateway.emulator import changes, folders, jsonin, receipts
 from gateway.emulator.api import Response
-from gateway.emulator.columns import check_order, message_filter
+from gateway.emulator.columns import MESSAGE_COLUMNS, check_order, message_filter
 from gateway.emulator.errors import (
     GraphError,
     bad_body,
@@ -17,6 +17,7 @@ from gateway.emulator.errors import (
     json_response,
     malformed_id,
     not_found,
+    quota,
 )
 from gateway.emulator.filter import Filter
 from gateway.emulator.folder import Folder, Keys
@@ -110,8 +111,6 @@ def _matching(ctx: Context, keys: Keys, filtered: Filter | None) -> Iterator[Ite
 
 
 def _sorted(ctx: Context, found: Iterator[Item]) -> list[Item]:
-    from gateway.emulator.columns import MESSAGE_COLUMNS
-
     items = list(found)
     for path, descending in reversed(ctx.options.orderby):
         column = MESSAGE_COLUMNS.get(path)
@@ -218,8 +217,6 @@ def patch(ctx: Context, message_id: str) -> Response:
     if not item.draft and changes.DRAFT_ONLY & wanted.values.keys():
         raise GraphError(400, "ErrorInvalidPropertySet", "Set action is invalid for property.")
     if ctx.box.full():
-        from gateway.emulator.errors import quota
-
         raise quota()
     receipt_due = receipts.due(ctx.box, item, wanted)
     state = ctx.box.edit(item, wanted.mask())
@@ -285,8 +282,6 @@ def move(ctx: Context, message_id: str) -> Response:
 def copy(ctx: Context, message_id: str) -> Response:
     item, target = find(ctx, message_id), _destination(ctx)
     if ctx.box.full():
-        from gateway.emulator.errors import quota
-
         raise quota()
     return answer(ctx, 201, folders.copy_item(ctx.box, item, target))
 

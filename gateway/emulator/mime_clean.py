@@ -1,4 +1,4 @@
-"""What Exchange does to MIME that a client posts: dropped header fields (trap 52), mangled QP HTML (trap 22)."""
+"""What Exchange does to posted MIME: dropped header fields (trap 52), mangled QP HTML (trap 22)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _dropped(name: str, world: World, known: set[str]) -> bool:
 
 
 def mangle(raw: bytes) -> bytes:
-    """Quoted-printable HTML comes out with its QP text encoded once more; signed and encrypted parts do not."""
+    """Quoted-printable HTML is encoded once more; signed and encrypted parts are left alone."""
     spots = [(p.body, p.end) for p in _mangled(parse(raw))]
     for start, end in reversed(spots):
         again = re.sub(rb"=(?!\r\n)", b"=3D", raw[start:end])

@@ -1,10 +1,11 @@
-"""MIME to message content, as Exchange's converter would: one body, attachments, recipients, class, conversation."""
+"""MIME to message content, as Exchange's converter would: body, attachments, people, class, thread."""
 
 from __future__ import annotations
 
 import hashlib
 import html
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -93,8 +94,6 @@ def words(value: str) -> frozenset[str]:
 
 
 def fold(value: str) -> list[str]:
-    import unicodedata
-
     plain = unicodedata.normalize("NFKD", value.casefold())
     return _WORDS.findall("".join(c for c in plain if not unicodedata.combining(c)))
 
@@ -116,7 +115,7 @@ def date_of(value: str) -> int | None:
 
 
 def conversation_of(references: str | None, in_reply_to: str | None, message_id: str, subject: str) -> bytes:
-    """A 16-byte key shared by a thread: the first reference, else the own Message-ID, else the bare subject."""
+    """A 16-byte key of a thread: the first reference, else the Message-ID, else the bare subject."""
     ids = re.findall(r"<[^<>\s]+>", f"{references or ''} {in_reply_to or ''} {message_id}")
     seed = ids[0] if ids else _REPLY.sub("", subject)
     return hashlib.blake2b(seed.encode("utf-8", "surrogateescape"), digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""`$value`: received mail from its kept skeleton, everything else written anew from its properties (contract 8).
+"""`$value`: mail from its kept skeleton, everything else written anew from its properties (contract 8).
 
 The result depends on the item's content alone, so two readings of one version are equal byte by byte.
 """

@@ -1,4 +1,4 @@
-"""A tolerant walk over MIME by offsets: parts, their types and decoded bodies. Nothing here raises on bad input."""
+"""A tolerant walk over MIME by offsets: parts, types, decoded bodies. Nothing here raises on bad input."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def decode_body(data: bytes, encoding: str) -> bytes:
 
 
 def decode_text(data: bytes, charset: str) -> str:
-    """Text in a declared charset; without a usable one UTF-8, else Windows-1252. Lines end in CRLF as they came."""
+    """Text in a declared charset; without a usable one UTF-8, else Windows-1252."""
     name = charset.strip().strip("'\"").lower()
     for codec in (name, "utf-8"):
         try:

@@ -1,4 +1,4 @@
-"""Exchange's transport for one tenant: who may send as whom, what leaves, and where it arrives (contract 10)."""
+"""Exchange's transport for one tenant: who may send as whom, what leaves, where it arrives (contract 10)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from gateway.emulator.items import Address, Flags, Item
 from gateway.emulator.mailbox import Mailbox
 from gateway.emulator.mime_in import Parsed, crlf, read, read_base
+from gateway.emulator.mime_out import mailbox
 from gateway.emulator.skeleton import Skeleton, rfc_date, varied_id
 
 _ADDRESS = re.compile(r"[^\s@<>,;:\"()\[\]\\]+@[^\s@<>,;:\"()\[\]\\]+\Z")
@@ -118,8 +119,6 @@ def _has(parsed: Parsed, name: str) -> bool:
 
 def outgoing(item: Item, raw: bytes, author: Address, sender: str, now: int) -> Skeleton:
     """The message as submitted: From, Sender, Date and Message-ID are there, the Bcc still is too."""
-    from gateway.emulator.mime_out import mailbox
-
     skeleton = Skeleton(crlf(raw))
     new: dict[str, str | None] = {}
     if skeleton.first("from") is None:

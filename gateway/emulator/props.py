@@ -1,4 +1,4 @@
-"""Extended (MAPI) property ids: parsed, compared as values and echoed in the server's normal form (contract 6.3)."""
+"""Extended (MAPI) property ids: parsed, compared as values, echoed in normal form (contract 6.3)."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ class Prop:
 @lru_cache(maxsize=4096)
 def parse(text: str) -> Prop | None:
     """The property `text` names, None where it follows no form of the grammar."""
+    key: PropKey
     if match := _TAGGED.match(text):
         kind, key = match.group(1), ("", int(match.group(2), 16) & 0xFFFF)
     elif match := _NUMBERED.match(text):

@@ -61,7 +61,8 @@ def _has_attachments(ctx: Context, item: Item, _: Flags) -> bool:
 
 
 def _web_link(ctx: Context, item: Item, _: Flags) -> str:
-    return f"https://outlook.office365.com/owa/?ItemID={ctx.box.id_of(item, False)}&exvsurl=1&viewmodel=ReadMessageItem"
+    name = ctx.box.id_of(item, False)
+    return f"https://outlook.office365.com/owa/?ItemID={name}&exvsurl=1&viewmodel=ReadMessageItem"
 
 
 # name -> (spelling, getter); the order is that of the answer.
@@ -217,18 +218,21 @@ def folder_size(box: Mailbox, folder: Folder) -> int:
     return sum(mapi.store_size(box, item) for item in box.members(folder))
 
 
+_FOLDER_PROPERTIES: Final[dict[int, Callable[[Mailbox, Folder], str | None]]] = {
+    0x0E08: lambda box, folder: str(folder_size(box, folder)),
+    0x3001: lambda _, folder: folder.name,
+    0x3007: lambda _, folder: times.iso(folder.created),
+    0x3008: lambda _, folder: times.iso(folder.modified),
+    0x3602: lambda box, folder: str(folder_total(box, folder)),
+    0x3613: lambda _, folder: folder.kind or None,
+    0x670A: lambda _, folder: times.iso(folder.modified),
+    0x6751: lambda _, folder: str(folder.article),
+}
+
+
 def _folder_property(box: Mailbox, folder: Folder, tag: int | None) -> str | None:
-    reader = {
-        0x0E08: lambda: str(folder_size(box, folder)),
-        0x3613: lambda: folder.kind or None,
-        0x3007: lambda: times.iso(folder.created),
-        0x3008: lambda: times.iso(folder.modified),
-        0x670A: lambda: times.iso(folder.modified),
-        0x6751: lambda: str(folder.article),
-        0x3001: lambda: folder.name,
-        0x3602: lambda: str(folder_total(box, folder)),
-    }.get(tag or 0)
-    return reader() if reader else None
+    reader = _FOLDER_PROPERTIES.get(tag or 0)
+    return reader(box, folder) if reader else None
 
 
 def folder_renderer(ctx: Context) -> Callable[[Folder], Json]:

@@ -128,14 +128,18 @@ _ROOT: Final = _build()
 _KEYED = re.compile(r"([^()]+)\((?:'((?:[^']|'')*)'|([^()']*))\)\Z")
 
 
+_COLLECTIONS: Final = frozenset(
+    {"mailfolders", "childfolders", "messages", "users", "attachments", "extensions", "mastercategories"}
+)
+
+
 def segments(path: str) -> list[str]:
     """Path segments, percent-decoded; `name('key')` is two, `delta()` and `microsoft.graph.delta` are one."""
     found: list[str] = []
     for raw in path.strip("/").split("/"):
         text = unquote(raw)
         match = _KEYED.match(text)
-        if match and text.lower().startswith(("mailfolders", "childfolders", "messages", "users", "attachments",
-                                              "extensions", "mastercategories")):  # fmt: skip
+        if match and match.group(1).lower() in _COLLECTIONS:
             found += [match.group(1), (match.group(2) or match.group(3) or "").replace("''", "'")]
         else:
             found.append(text)
@@ -143,7 +147,7 @@ def segments(path: str) -> list[str]:
 
 
 def normal(parts: list[str]) -> Iterator[str]:
-    """Collapse `mailFolders/a/childFolders/b` to the innermost folder, and a message in a folder to the message."""
+    """Collapse nested childFolders to the innermost folder, a message in a folder to the message."""
     at = 0
     out: list[str] = []
     while at < len(parts):

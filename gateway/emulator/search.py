@@ -91,10 +91,10 @@ class _Parser:
 
     def one(self, depth: int) -> Test:
         if self.keyword("NOT"):
-            inner = self.one(depth + 1) if depth < 50 else None
-            if inner is None:
+            if depth > 50:
                 raise _syntax()
-            return lambda item: not inner(item)
+            negated = self.one(depth + 1)
+            return lambda item: not negated(item)
         token = self.peek()
         self.at += 1
         if not token:
@@ -192,7 +192,7 @@ def _syntax() -> Exception:
 
 
 def compile_search(text: str, *, whole_words: bool) -> Test:
-    """Compile the value of `$search`, which is KQL inside double quotes with inner quotes backslash-escaped."""
+    """Compile a `$search`: KQL inside double quotes, inner quotes backslash-escaped."""
     value = text.strip()
     if len(value) < 2 or not (value.startswith('"') and value.endswith('"')):
         raise bad_request("The value of $search must be in double quotes.", "BadRequest")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from gateway.emulator import changes, create, jsonin, messages, post
 from gateway.emulator.api import Response
 from gateway.emulator.errors import GraphError, bad_body, quota
-from gateway.emulator.items import Address, Flags, Item
+from gateway.emulator.items import EXTENDED, Address, Flags, Item
 from gateway.emulator.limits import lag, limit
 from gateway.emulator.mailbox import Mailbox
 from gateway.emulator.mime_in import read
@@ -123,8 +123,6 @@ def _mark_original(box: Mailbox, item: Item) -> None:
     number, verb = box.answers.pop(item.number, (0, ""))
     original = box.items.get(number)
     if original is not None and original.folder:
-        from gateway.emulator.items import EXTENDED
-
         box.edit(original, EXTENDED)
         original.verb, original.icon = _ANSWERED[verb]
         original.verb_time = int(box.now())

@@ -1,4 +1,4 @@
-"""Routes 1, 29 and 32, and what little is answered of 30-36: the user, id translation, categories, settings."""
+"""Routes 1, 29 and 32, and what little is answered of 30-36: the user, ids, categories, settings."""
 
 from __future__ import annotations
 

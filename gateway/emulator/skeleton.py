@@ -1,4 +1,4 @@
-"""The kept skeleton of a message that came as MIME: its bytes, header fields with offsets, and cheap variants.
+"""The kept skeleton of a message that came as MIME: bytes, header fields by offset, cheap variants.
 
 A variant is the same message with another Message-ID, Subject and Date: a hundred thousand of them share one
 base, and none is rendered before it is asked for.
@@ -17,7 +17,7 @@ _VARIED = ("subject", "message-id", "date")
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One header field: offsets into the raw bytes; `end` is behind its line end, `value` behind the colon."""
+    """One header field by offsets: `value` is behind the colon, `end` behind the line end."""
 
     name: str
     start: int
@@ -138,7 +138,7 @@ class Skeleton:
         return b"".join((*pieces, self.raw[at : self.head_end]))
 
     def with_fields(self, new: Mapping[str, str | None]) -> Skeleton:
-        """The message with fields (lower-case name) replaced at the end of the header, or left out for None."""
+        """The message with fields (lower-case name) replaced at the header's end, or dropped for None."""
         kept = b"".join(self.raw[f.start : f.end] for f in self.fields if f.name.lower() not in new)
         if kept and not kept.endswith(b"\n"):
             kept += b"\r\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gateway.emulator import attach, changes, folders, messages, post
+from gateway.emulator import attach, changes, folders, post, times
 from gateway.emulator.api import Request, Response, World
 from gateway.emulator.errors import GraphError, bad_request, denied, unknown_segment
 from gateway.emulator.ids import TENANT_GUID
@@ -150,8 +150,10 @@ class Tenant:
         return box.id_of(post.deliver(box, folder, mime, at), True)
 
     def deliver_variant(self, upn: str, folder: str, base: bytes, number: int, received: float) -> str:
-        """`deliver` for mass: `base` (CRLF, the same bytes object each time) is parsed and kept once. A number
-        above 0 gives the message its own Message-ID, a Subject ending in " #number" and a Date near `received`."""
+        """`deliver` for mass: `base` (CRLF, the same bytes object each time) is parsed and kept once.
+
+        A number above 0 gives the message its own Message-ID, a Subject ending in " #number" and a Date.
+        """
         box = self.box(upn)
         return box.id_of(post.deliver_variant(box, folder, base, number, int(received)), True)
 
@@ -183,13 +185,13 @@ class Tenant:
             "categories": list(state.categories),
             "deleted": item.deleted,
             "verb": item.verb,
-            "receivedDateTime": _iso(item.received),
+            "receivedDateTime": times.iso(item.received),
             "sha256": digest,
             "size": size,
         }
 
     def outlook_patch(self, upn: str, message: str, change: Mapping[str, object]) -> None:
-        """As a PATCH by Outlook: any writable property, drafts or not; a client's next PATCH may meet a 412."""
+        """As a PATCH by Outlook: any writable property; a client's next PATCH may meet a 412."""
         box, item = self._item(upn, message)
         values: dict[str, Any] = {}
         for name, value in change.items():
@@ -261,12 +263,3 @@ class Tenant:
         if item is None:
             raise KeyError(message)
         return box, item
-
-
-def _iso(seconds: int) -> str:
-    from gateway.emulator.times import iso
-
-    return iso(seconds)
-
-
-__all__ = ["Tenant", "messages"]
