@@ -106,6 +106,6 @@ class AccountContext:
     writes: WriteLog = field(default_factory=WriteLog)
     holds: Holds = field(default_factory=Holds)
     local_lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # read-change-write of Store.local only
-    special: dict[str, FolderRow] = field(
-        default_factory=dict
-    )  # by well-known name; kept fresh by the hierarchy
+    working: set[int] = field(default_factory=set)  # journal rows of work under way in this process
+    # by well-known name; kept fresh by the hierarchy
+    special: dict[str, FolderRow] = field(default_factory=dict)
