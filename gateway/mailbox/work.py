@@ -23,7 +23,9 @@ _running: set[asyncio.Task[Any]] = set()  # a task nobody refers to may be colle
 
 async def begin(ctx: AccountContext, kind: str, payload: msgspec.Struct) -> int:
     """Keep what is about to be done; returns the row's id."""
-    return await ctx.store.journal_add(ctx.account, kind, msgspec.json.encode(payload))
+    row = await ctx.store.journal_add(ctx.account, kind, msgspec.json.encode(payload))
+    ctx.working.add(row)
+    return row
 
 
 async def update(ctx: AccountContext, id: int, payload: msgspec.Struct) -> None:
@@ -32,6 +34,7 @@ async def update(ctx: AccountContext, id: int, payload: msgspec.Struct) -> None:
 
 async def done(ctx: AccountContext, id: int) -> None:
     await ctx.store.journal_done(id)
+    ctx.working.discard(id)
 
 
 def payload_of(row: JournalRow, kind: type[S]) -> S:

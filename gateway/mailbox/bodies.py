@@ -1,0 +1,188 @@
+"""MIME: a message's octets, the same for ever (decision 4, invariant 8).
+
+What an APPEND brought is served as it came. Anything else is pinned when it is first seen: header and
+digest of the rest are in the store before the first octet leaves; later renderings by Exchange are laid
+over that record. What Exchange cannot render for good (trap 26) is a placeholder made from its facts and
+attachments, never pinned."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from hashlib import sha256
+
+import structlog
+
+from gateway.core.types import MessageId
+from gateway.graph.errors import NotFound, PermanentFailure
+from gateway.graph.model import Priority
+from gateway.mailbox import facts
+from gateway.mailbox.api import Body, Meta
+from gateway.mailbox.cache import BodyCache
+from gateway.mailbox.context import AccountContext
+from gateway.mailbox.placeholder import placeholder
+from gateway.mime.header import header_end
+from gateway.mime.part import Part, scan
+from gateway.store.api import Facts, FolderRow, MessageRow, Pin, Upsert
+from gateway.wire.structure import bodystructure
+
+WINDOW = 4  # bodies on their way at once: the mailbox's slots
+log = structlog.get_logger()
+
+
+class Bodies:
+    """One per account. `rerendered` and `placeholders` count for the metrics."""
+
+    def __init__(self, ctx: AccountContext, cache: BodyCache) -> None:
+        self._ctx = ctx
+        self._cache = cache
+        self.rerendered = 0
+        self.placeholders = 0
+
+    async def body(
+        self,
+        row: MessageRow,
+        folder: FolderRow | None = None,
+        *,
+        priority: Priority = Priority.INTERACTIVE,
+    ) -> Body | None:
+        """The octets; None if the message is gone in Graph. With `folder` its size becomes exact there.
+        Errors: those of Graph."""
+        try:
+            body = await self._cache.get_or_fetch(self._key(row), lambda: self._fetch(row, priority))
+        except NotFound:
+            return None
+        if folder is not None:
+            await self._sized(folder, [(row, body)])
+        return body
+
+    async def bodies(
+        self,
+        rows: Sequence[MessageRow],
+        folder: FolderRow | None = None,
+        *,
+        priority: Priority = Priority.INTERACTIVE,
+    ) -> AsyncIterator[tuple[MessageRow, Body | None]]:
+        """Each row with its octets, in order; up to WINDOW are fetched ahead."""
+        ahead: deque[tuple[MessageRow, asyncio.Task[Body | None]]] = deque()
+        coming = iter(rows)
+        try:
+            while True:
+                while len(ahead) < WINDOW and (row := next(coming, None)) is not None:
+                    ahead.append((row, asyncio.ensure_future(self.body(row, folder, priority=priority))))
+                if not ahead:
+                    return
+                row, task = ahead.popleft()
+                yield row, await task
+        finally:
+            for _, task in ahead:
+                task.cancel()
+            await asyncio.gather(*(task for _, task in ahead), return_exceptions=True)
+
+    async def metas(
+        self,
+        rows: Sequence[MessageRow],
+        folder: FolderRow | None = None,
+        *,
+        priority: Priority = Priority.INTERACTIVE,
+    ) -> dict[MessageId, Meta]:
+        """`facts.metas`."""
+        return await facts.metas(self._ctx, rows, folder, priority=priority)
+
+    async def structures(self, row: MessageRow, body: Body) -> tuple[bytes, bytes]:
+        """BODYSTRUCTURE and BODY, rendered once."""
+        known = (await self._ctx.store.facts(self._ctx.account, [row.id])).get(row.id)
+        if known is not None and known.structure is not None and known.basic_structure is not None:
+            return known.structure, known.basic_structure
+        return _structures(body, body.part)
+
+    async def exact_sizes(
+        self,
+        folder: FolderRow,
+        rows: Sequence[MessageRow],
+        *,
+        priority: Priority = Priority.INTERACTIVE,
+    ) -> dict[MessageId, int]:
+        """RFC822.SIZE of these messages, known for ever from now on; what is gone is left out."""
+        sizes = {row.id: row.size for row in rows if row.size_exact}
+        unknown = [row for row in rows if not row.size_exact]
+        seen = [(r, b) async for r, b in self.bodies(unknown, priority=priority) if b is not None]
+        await self._sized(folder, seen)
+        return sizes | {row.id: body.size for row, body in seen}
+
+    async def _sized(self, folder: FolderRow, seen: Sequence[tuple[MessageRow, Body]]) -> None:
+        upserts = [
+            Upsert(row.id, size=body.size, size_exact=True)
+            for row, body in seen
+            if not (row.size_exact and row.size == body.size)
+        ]
+        if upserts:
+            applied = await self._ctx.store.apply(folder.key, upserts, ())
+            self._ctx.hubs.refresh(folder.key, applied)
+
+    def _key(self, row: MessageRow) -> str:
+        """Copies have one EMAILID and the same octets; other content has another EMAILID."""
+        return f"{self._ctx.account}/{row.email_id or row.id}"
+
+    # -- where octets come from --
+
+    async def _fetch(self, row: MessageRow, priority: Priority) -> bytes:
+        ctx = self._ctx
+        original = await ctx.store.original(ctx.account, row.id)
+        if original is not None:
+            await self._remember(row, original)
+            return original
+        try:
+            raw = await self._rendered(row, priority)
+        except PermanentFailure:
+            self.placeholders += 1
+            log.warning("message cannot be rendered by Exchange", account=ctx.account)
+            return await placeholder(ctx, row)
+        return await self._pinned(row, raw)
+
+    async def _rendered(self, row: MessageRow, priority: Priority) -> bytes:
+        """`$value`; asked for once more where its last boundary is missing (trap 27)."""
+        raw = await self._ctx.graph.mime(row.id, priority=priority)
+        if is_cut(raw):
+            again = await self._ctx.graph.mime(row.id, priority=priority)
+            raw = again if len(again) > len(raw) else raw
+        return raw
+
+    async def _pinned(self, row: MessageRow, raw: bytes) -> bytes:
+        """The octets that were seen first, whatever Exchange renders today."""
+        ctx, fresh = self._ctx, pin_of(raw)
+        stored = await ctx.store.pin(ctx.account, row.id, fresh)
+        if (stored.rest_length, stored.rest_sha256) != (fresh.rest_length, fresh.rest_sha256):
+            self.rerendered += 1
+            log.warning("Exchange renders a message otherwise than before", account=ctx.account)
+            await ctx.store.drop_content(ctx.account, [row.id])
+            stored = await ctx.store.pin(ctx.account, row.id, fresh)
+        raw = stored.header + raw[len(fresh.header) :]
+        await self._remember(row, raw)
+        return raw
+
+    async def _remember(self, row: MessageRow, raw: bytes) -> None:
+        """Facts from MIME where none were pinned before, and both structures."""
+        seen = facts.facts_of_mime(raw)
+        structure, basic = _structures(raw, scan(raw))
+        filled = Facts(seen.header, seen.envelope, seen.preview, structure, basic)
+        await self._ctx.store.put_facts(self._ctx.account, {row.id: filled})
+
+
+def pin_of(raw: bytes) -> Pin:
+    """The first-bytes record of these octets."""
+    end = header_end(raw)
+    rest = memoryview(raw)[end:]
+    return Pin(raw[:end], len(rest), sha256(rest).digest())
+
+
+def is_cut(raw: bytes) -> bool:
+    """Whether a multipart lacks its closing delimiter: the transfer, or the sender, left it out."""
+    part = scan(raw[: header_end(raw)])
+    boundary = dict(part.params).get(b"boundary")
+    return part.type == b"multipart" and bool(boundary) and b"--%b--" % (boundary or b"") not in raw
+
+
+def _structures(source: bytes | Body, part: Part) -> tuple[bytes, bytes]:
+    return bodystructure(source, part, extensible=True), bodystructure(source, part, extensible=False)

@@ -1,0 +1,211 @@
+"""META: header block, ENVELOPE and preview of many messages, pinned by what was seen first (decision 11).
+
+Thousands of headers come with a few pages of the folder's listing; a handful with one batch. In this order:
+MIME's own header where MIME was seen first; PR_TRANSPORT_MESSAGE_HEADERS if it is whole;
+internetMessageHeaders folded in one way; what JSON tells. Fields that Exchange left out of the first ones
+(contract section 6.3) and JSON has are added, so that every ENVELOPE has its From."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+from gateway.core.types import MessageId
+from gateway.graph.errors import GraphError, NotFound, Unreachable
+from gateway.graph.mail import (
+    INDEX_FIELDS,
+    META_FIELDS,
+    META_PROPERTIES,
+    PR_TRANSPORT_HEADERS,
+)
+from gateway.graph.model import Message, Priority, Recipient
+from gateway.graph.props import parse_property, props
+from gateway.mailbox.api import Meta
+from gateway.mailbox.context import AccountContext
+from gateway.mailbox.local import epoch, graph_time
+from gateway.mime.compose import crlf
+from gateway.mime.header import Fields, fold_header, header_end, split
+from gateway.store.api import Facts, FolderRow, MessageRow
+from gateway.wire.structure import envelope
+
+FIELDS = (*INDEX_FIELDS, *META_FIELDS)
+FEW = 40  # up to here a batch costs less than a page of the listing
+PAGE = 500
+PREVIEW = 255  # characters, RFC 8970
+_TRANSPORT = parse_property(PR_TRANSPORT_HEADERS)
+_ESSENTIAL = ("Date", "From", "Subject", "To", "Cc", "Message-ID")
+
+
+async def metas(
+    ctx: AccountContext,
+    rows: Sequence[MessageRow],
+    folder: FolderRow | None = None,
+    *,
+    priority: Priority = Priority.INTERACTIVE,
+) -> dict[MessageId, Meta]:
+    """The facts of these messages, from the store or, once, from Graph. A message that is gone is left out.
+    `folder` lets many be read by pages. Errors: those of Graph."""
+    known = await ctx.store.facts(ctx.account, [row.id for row in rows])
+    missing = [row for row in rows if row.id not in known]
+    if missing:
+        known |= await _landed(ctx, missing)
+        missing = [row for row in missing if row.id not in known]
+    if missing:
+        found = {MessageId(m.id): facts_of(m) for m in await _fetch(ctx, missing, folder, priority)}
+        known |= await ctx.store.put_facts(ctx.account, found)
+    return {id: Meta(facts.header, facts.envelope, facts.preview) for id, facts in known.items()}
+
+
+async def _landed(ctx: AccountContext, rows: Sequence[MessageRow]) -> dict[MessageId, Facts]:
+    """Of messages whose original octets are ours, without asking Graph."""
+    facts = {}
+    for id in await ctx.store.has_originals(ctx.account, [row.id for row in rows]):
+        raw = await ctx.store.original(ctx.account, id)
+        if raw is not None:
+            facts[id] = facts_of_mime(raw)
+    return await ctx.store.put_facts(ctx.account, facts) if facts else {}
+
+
+async def _fetch(
+    ctx: AccountContext, rows: Sequence[MessageRow], folder: FolderRow | None, priority: Priority
+) -> list[Message]:
+    found: dict[str, Message] = {}
+    if folder is not None and len(rows) > FEW:
+        found = await _list(ctx, rows, folder, priority)
+    left = [row.id for row in rows if row.id not in found]
+    if left:
+        answers = await ctx.graph.get(left, fields=FIELDS, properties=META_PROPERTIES, priority=priority)
+        for answer in answers:
+            if isinstance(answer, Message):
+                found[answer.id] = answer
+            elif isinstance(answer, GraphError) and not isinstance(answer, NotFound):
+                raise answer
+    return list(found.values())
+
+
+async def _list(
+    ctx: AccountContext, rows: Sequence[MessageRow], folder: FolderRow, priority: Priority
+) -> dict[str, Message]:
+    """By pages of the listing, between the oldest and the newest date, as long as a page brings at least as
+    many as a few batches would: what is left is got one by one. A page that is too heavy is halved
+    (contract section 4)."""
+    wanted = {str(row.id) for row in rows}
+    dates = [row.internal_date for row in rows]
+    window = f"receivedDateTime ge {graph_time(min(dates))} and receivedDateTime le {graph_time(max(dates))}"
+    found: dict[str, Message] = {}
+    size, link = min(PAGE, len(rows) + FEW), None
+    while True:
+        try:
+            page = await ctx.graph.list_page(
+                folder.id, link=link, fields=FIELDS, properties=META_PROPERTIES, filter=window, size=size,
+                priority=priority,
+            )  # fmt: skip
+        except Unreachable as error:
+            if error.status != 504 or size <= FEW:
+                raise
+            size, link = size // 2, None
+            continue
+        news = {m.id: m for m in page.value if m.id in wanted and m.id not in found}
+        found |= news
+        link = page.next_link
+        if not link or len(found) == len(wanted) or len(news) < FEW:
+            return found
+
+
+# -- one message's facts --
+
+
+def facts_of_mime(raw: bytes) -> Facts:
+    """Where MIME is seen first, its own header is pinned."""
+    header = _closed(raw[: header_end(raw)])
+    return Facts(header, envelope(header), "")
+
+
+def facts_of(message: Message) -> Facts:
+    """From a listing or GET with FIELDS and META_PROPERTIES."""
+    header = _completed(_told_header(message), message)
+    return Facts(header, envelope(header), (message.body_preview or "")[:PREVIEW])
+
+
+def _told_header(message: Message) -> bytes:
+    """What Exchange kept of the header that came with the message; empty for drafts and own sent mail."""
+    told = [(header.name, header.value) for header in message.internet_message_headers or ()]
+    block = props(message).get(_TRANSPORT, "").encode("utf-8", "replace")
+    if block and is_whole(block, len(told)):
+        return crlf(block)
+    return fold_header(told) if told else b""
+
+
+def is_whole(block: bytes, fields: int) -> bool:
+    """Whether a raw header block came untruncated (trap 54): it ends with a line end and has as many fields
+    as the list beside it."""
+    return block.endswith(b"\n") and sum(1 for field in split(block) if field.name) == fields
+
+
+def _completed(header: bytes, message: Message) -> bytes:
+    present = Fields(header)
+    lacking = [(n, v) for n, v in _json_fields(message) if v and present.first(n.lower().encode()) is None]
+    if header:
+        lacking = [(name, value) for name, value in lacking if name in _ESSENTIAL]
+    content = header.rstrip(b"\r\n") + b"\r\n" if header.strip() else b""
+    return content + fold_header(lacking)
+
+
+def _closed(header: bytes) -> bytes:
+    """CRLF line ends, the empty line at the end."""
+    content = crlf(header).rstrip(b"\r\n")
+    return content + b"\r\n\r\n" if content else b"\r\n"
+
+
+def _json_fields(message: Message) -> Iterator[tuple[str, str]]:
+    """A header as Exchange would write it for mail that never came through transport."""
+    when = epoch(message.sent_date_time) or epoch(message.received_date_time)
+    sender, author = message.sender, message.from_
+    yield "Date", "" if when is None else format_datetime(datetime.fromtimestamp(when, UTC))
+    yield "From", _mailboxes([author or sender])
+    if sender is not None and author is not None and _address(sender) != _address(author):
+        yield "Sender", _mailboxes([sender])
+    yield "Reply-To", _mailboxes(message.reply_to or ())
+    yield "To", _mailboxes(message.to_recipients or ())
+    yield "Cc", _mailboxes(message.cc_recipients or ())
+    yield "Bcc", _mailboxes(message.bcc_recipients or ())
+    yield "Subject", encoded(message.subject or "")
+    yield "Message-ID", message.internet_message_id or ""
+
+
+def _mailboxes(recipients: Sequence[Recipient | None]) -> str:
+    return ", ".join(_mailbox(each) for each in recipients if each is not None and _address(each))
+
+
+def _mailbox(recipient: Recipient) -> str:
+    name, address = recipient.email_address.name or "", _address(recipient)
+    if not name or name == address:
+        return address
+    if not name.isascii():
+        return f"{encoded(name)} <{address}>"
+    quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{quoted}" <{address}>'
+
+
+def _address(recipient: Recipient) -> str:
+    return recipient.email_address.address or ""
+
+
+def encoded(text: str) -> str:
+    """Text as it may stand in a header: RFC 2047 words of at most 45 octets where it is not ASCII."""
+    if text.isascii():
+        return text
+    return " ".join(f"=?utf-8?B?{base64.b64encode(piece).decode()}?=" for piece in _pieces(text))
+
+
+def _pieces(text: str) -> Iterator[bytes]:
+    piece = b""
+    for character in text:
+        octets = character.encode("utf-8", "replace")
+        if len(piece) + len(octets) > 45:
+            yield piece
+            piece = b""
+        piece += octets
+    yield piece
