@@ -106,6 +106,8 @@ def messages(ctx: Context, folder_id: str) -> Response:
         token = read_token(ctx, text)
         if token.folder != folder.number or token.kind == "f":
             raise bad_request("The token belongs to another folder.", "ErrorInvalidIdMalformed")
+    elif folder.search is not None:
+        raise bad_request("Change tracking is not supported for search folders.", "ErrorInvalidOperation")
     else:
         token = _begin(ctx, folder)
     ctx.options = _options(token)

@@ -131,7 +131,4 @@ class Folder:
         """(total, unread) as they were at `until`; the oldest known where that is too long ago."""
         while len(self.history) > 1 and self.history[1][0] <= until:
             self.history.popleft()
-        if not self.history:
-            return 0, 0
-        at, total, unread = self.history[0]
-        return (total, unread) if at <= until else (self.history[0][1], self.history[0][2])
+        return (self.history[0][1], self.history[0][2]) if self.history else (0, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 from gateway.emulator import changes, folders, jsonin, receipts
 from gateway.emulator.api import Response
@@ -58,6 +59,19 @@ def list_folder(ctx: Context, folder_id: str) -> Response:
     return _list(ctx, folders.find(ctx.box, folder_id))
 
 
+def _found_by(ctx: Context, definition: dict[str, Any]) -> Keys:
+    """The members of a search folder (contract 5.4)."""
+    box, found = ctx.box, Keys()
+    sources = [box.folder_by_id(each) for each in definition["sourceFolderIds"]]
+    nested = definition["includeNestedFolders"]
+    tree = {f.number: f for s in sources if s for f in (box.subtree(s) if nested else [s])}
+    wanted = message_filter(ctx, definition["filterQuery"])
+    for folder in tree.values():
+        for item in _matching(ctx, folder.items, wanted):
+            found.add(item.key)
+    return found
+
+
 def _list(ctx: Context, folder: Folder | None) -> Response:
     options = ctx.options
     if options.search is not None:
@@ -67,8 +81,11 @@ def _list(ctx: Context, folder: Folder | None) -> Response:
     size, skip = ctx.page_size(), options.skip
     keys = _keys(folder, ctx)
     if filtered is None and (not options.orderby or options.orderby == (("receiveddatetime", True),)):
-        page = [ctx.box.items[number_of(key)] for key in keys.newest(skip, size)]
-        total, more = len(keys), skip + size < len(keys)
+        shown = _slice(ctx, keys, skip, size)
+        page = [ctx.box.items[number_of(key)] for key in shown]
+        total, more = len(keys), bool(shown) and shown[-1] != keys.column[0]
+        if more and not ctx.rule("skip-unstable"):
+            return _page(ctx, page, total if options.count else None, {"$skiptoken": f"s{shown[-1]}"})
     else:
         found = _sorted(ctx, _matching(ctx, keys, filtered))
         page, total, more = found[skip : skip + size], len(found), skip + size < len(found)
@@ -92,7 +109,9 @@ def _page(
 
 
 def _keys(folder: Folder | None, ctx: Context) -> Keys:
-    return ctx.box.keys if folder is None else folder.items
+    if folder is None:
+        return ctx.box.keys
+    return folder.items if folder.search is None else _found_by(ctx, folder.search)
 
 
 def _matching(ctx: Context, keys: Keys, filtered: Filter | None) -> Iterator[Item]:
@@ -153,7 +172,7 @@ def _searched(ctx: Context, folder: Folder | None) -> Response:
 def _token_number(token: str | None) -> int:
     if token is None:
         return 0
-    if not token.startswith("s") or not token[1:].isdigit() or len(token) > 9:
+    if not token.startswith("s") or not token[1:].isdigit() or len(token) > 20:
         raise bad_request("The skip token is invalid.")
     return int(token[1:])
 

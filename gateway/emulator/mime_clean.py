@@ -43,9 +43,19 @@ def clean(raw: bytes, world: World, known: set[str]) -> bytes:
     dropped = frozenset(
         f.name.lower() for f in Skeleton(raw).fields if _dropped(f.name.lower(), world, known)
     )
-    if dropped:
-        raw = Skeleton(raw).without(dropped).raw
+    raw = Skeleton(raw).without(dropped).with_fields(_stamped(raw)).raw
     return mangle(raw) if world.rules.on("qp-mangled") else raw
+
+
+def _stamped(raw: bytes) -> dict[str, str | None]:
+    """Fields that Exchange adds to whatever is posted: no posted MIME comes back as the same bytes."""
+    skeleton = Skeleton(raw)
+    topic, language = skeleton.first("thread-topic"), skeleton.first("content-language")
+    subject = skeleton.first("subject") or ""
+    return {
+        "thread-topic": topic or " ".join(subject.encode("ascii", "replace").decode().split()),
+        "content-language": language or "en-US",
+    }
 
 
 def _dropped(name: str, world: World, known: set[str]) -> bool:

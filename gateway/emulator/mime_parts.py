@@ -112,9 +112,6 @@ def spans(raw: bytes, start: int, end: int, boundary: bytes) -> Iterator[tuple[i
         opened = None if found.group(1) else at
         if found.group(1):
             return
-        # The line end behind a delimiter may be the one before the next.
-        if raw[at - 1 : at] == b"\n" and raw.startswith(b"--" + boundary, at):
-            continue
     if opened is not None:
         yield opened, end
 

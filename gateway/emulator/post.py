@@ -6,7 +6,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from gateway.emulator import inboxrules
 from gateway.emulator.items import Address, Flags, Item
+from gateway.emulator.limits import lag
 from gateway.emulator.mailbox import Mailbox
 from gateway.emulator.mime_in import Parsed, crlf, read, read_base
 from gateway.emulator.mime_out import mailbox
@@ -68,7 +70,7 @@ class Post:
             if box is None:
                 self.outside.append(OutsideMail(sender, recipient, mime, now))
             else:
-                deliver(box, "inbox", raw, int(now))
+                run_rules(box, deliver(box, "inbox", raw, int(now)))
 
 
 def valid(address: str) -> bool:
@@ -88,6 +90,13 @@ def deliver(box: Mailbox, folder: str, raw: bytes, received: int) -> Item:
 def deliver_variant(box: Mailbox, folder: str, base: bytes, number: int, received: int) -> Item:
     """Received mail that shares its base with thousands: own Message-ID, Subject and Date for number > 0."""
     return _arrive(box, folder, read_base(base), received, number)
+
+
+def run_rules(box: Mailbox, item: Item) -> None:
+    """Apply the inbox rules to new mail: at once, or after it has been announced (trap 44)."""
+    if box.rules:
+        seconds = lag(box.world, "rules-race", "rules_race_seconds")
+        box.later(seconds, lambda: inboxrules.apply(box, item))
 
 
 def _arrive(box: Mailbox, folder: str, parsed: Parsed, received: int, variant: int) -> Item:

@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
-from gateway.emulator import attach, create, delta, extensions, folders, messages, reply, send, settings
+from gateway.emulator import (
+    attach,
+    create,
+    delta,
+    extensions,
+    folders,
+    inboxrules,
+    messages,
+    reply,
+    send,
+    settings,
+)
 from gateway.emulator.api import Response
 from gateway.emulator.errors import unknown_segment, wrong_method
 
@@ -90,8 +101,11 @@ _TABLE: Final[tuple[tuple[str, str, Handler, str], ...]] = (
     ("GET", "outlook/supportedlanguages", settings.not_emulated, USER),
     ("GET", "outlook/supportedtimezones", settings.not_emulated, USER),
     ("POST", "getmailtips", settings.not_emulated, READ),
-    ("GET", "mailfolders/*/messagerules", settings.not_emulated, SETTINGS),
-    ("POST", "mailfolders/*/messagerules", settings.not_emulated, SETTINGS),
+    ("GET", "mailfolders/*/messagerules", inboxrules.list_all, SETTINGS),
+    ("POST", "mailfolders/*/messagerules", inboxrules.create, SETTINGS),
+    ("GET", "mailfolders/*/messagerules/*", inboxrules.get, SETTINGS),
+    ("PATCH", "mailfolders/*/messagerules/*", inboxrules.patch, SETTINGS),
+    ("DELETE", "mailfolders/*/messagerules/*", inboxrules.delete, SETTINGS),
     ("GET", "inferenceclassification/overrides", settings.not_emulated, READ),
     ("POST", "inferenceclassification/overrides", settings.not_emulated, WRITE),
 )
@@ -129,7 +143,16 @@ _KEYED = re.compile(r"([^()]+)\((?:'((?:[^']|'')*)'|([^()']*))\)\Z")
 
 
 _COLLECTIONS: Final = frozenset(
-    {"mailfolders", "childfolders", "messages", "users", "attachments", "extensions", "mastercategories"}
+    {
+        "mailfolders",
+        "childfolders",
+        "messages",
+        "users",
+        "attachments",
+        "extensions",
+        "mastercategories",
+        "messagerules",
+    }
 )
 
 

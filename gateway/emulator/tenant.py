@@ -147,7 +147,10 @@ class Tenant:
     def deliver(self, upn: str, folder: str, mime: bytes, *, received: float | None = None) -> str:
         box = self.box(upn)
         at = int(box.now() if received is None else received)
-        return box.id_of(post.deliver(box, folder, mime, at), True)
+        item = post.deliver(box, folder, mime, at)
+        if box.folders[item.folder].wellknown == "inbox":
+            post.run_rules(box, item)
+        return box.id_of(item, True)
 
     def deliver_variant(self, upn: str, folder: str, base: bytes, number: int, received: float) -> str:
         """`deliver` for mass: `base` (CRLF, the same bytes object each time) is parsed and kept once.
