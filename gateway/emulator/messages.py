@@ -94,6 +94,13 @@ def _list(ctx: Context, folder: Folder | None) -> Response:
     )
 
 
+def _slice(ctx: Context, keys: Keys, skip: int, size: int) -> list[int]:
+    """A page of keys: by position, or behind a key where paging is asked to be stable."""
+    if ctx.options.skiptoken is not None:
+        return keys.below(_token_number(ctx.options.skiptoken), size)
+    return keys.newest(skip, size)
+
+
 def _page(
     ctx: Context, page: list[Item], total: int | None, following: dict[str, str | int] | None
 ) -> Response:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gateway.emulator import inboxrules
+from gateway.emulator import ruling
 from gateway.emulator.items import Address, Flags, Item
 from gateway.emulator.limits import lag
 from gateway.emulator.mailbox import Mailbox
@@ -96,7 +96,7 @@ def run_rules(box: Mailbox, item: Item) -> None:
     """Apply the inbox rules to new mail: at once, or after it has been announced (trap 44)."""
     if box.rules:
         seconds = lag(box.world, "rules-race", "rules_race_seconds")
-        box.later(seconds, lambda: inboxrules.apply(box, item))
+        box.later(seconds, lambda: ruling.apply(box, item))
 
 
 def _arrive(box: Mailbox, folder: str, parsed: Parsed, received: int, variant: int) -> Item:
