@@ -286,7 +286,8 @@ def test_append(text: bytes, command: AppendStart) -> None:
     "text",
     [
         b"a APPEND x  {5}", b"a APPEND  {5}", b"a APPEND x (\\Seen){5}", b'a APPEND x "yesterday" {5}',
-        b'a APPEND x "32-Jan-2020 00:00:00 +0000" {5}', b'a APPEND x " 1-Jan-2020 00:00:00 +0000" (\\Seen) {5}',
+        b'a APPEND x "32-Jan-2020 00:00:00 +0000" {5}',
+        b'a APPEND x " 1-Jan-2020 00:00:00 +0000" (\\Seen) {5}',
         b"a APPEND x \\Seen {5}", b"a APPEND x ~{5}", b"a APPEND x UTF8 (~{5}", b"a APPEND AT&T {5}",
         b"a APPEND x (\\Seen {5}", b"a APPEND x y {5}", b"a APPEND x{5}", b"a APPEND x (a) (b) {5}",
     ],
