@@ -33,7 +33,7 @@ from gateway.mailbox.bodies import Bodies
 from gateway.mailbox.cache import BodyCache
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.credentials import Credentials
-from gateway.mailbox.hubs import HubRegistry
+from gateway.mailbox.hub import Hubs
 from gateway.mailbox.spool import SpoolBudget
 from gateway.smtp.server import SmtpSettings, SubmissionServer
 from gateway.store.keyfile import load_or_create_key, private_folder
@@ -101,6 +101,7 @@ class Gateway:
         self._key = load_or_create_key(state / "key")
         self._store = SqliteStore(state / "gateway.db", key=self._key, clock=self._clock.time)
         await self._store.open()
+        self._hubs = Hubs(self._store, change_log=self.limits.change_log)
         self._budget = SpoolBudget(self.limits.spool_in_flight)
         self._cache = self._body_cache(state)
         self._directory = self._make_directory()
@@ -169,12 +170,11 @@ class Gateway:
             graph = GraphMailbox(
                 self._client(MsalTokens(delegated_sign_in(self.config.graph), sealed=sealed)), None
             )
-        hubs = HubRegistry(self._store, self.limits)
         ctx = AccountContext(
-            account=AccountId(entry.user.lower()), graph=graph, store=self._store, hubs=hubs,
+            account=AccountId(entry.user.lower()), graph=graph, store=self._store, hubs=self._hubs,
             settings=_mailbox_settings(self.config), limits=self.limits, clock=self._clock, rng=self._rng,
         )  # fmt: skip
-        return MailboxAccount(ctx, hubs, Bodies(ctx, self._cache), self._budget)
+        return MailboxAccount(ctx, self._hubs, Bodies(ctx, self._cache), self._budget)
 
     # -- listeners --
 
@@ -264,7 +264,9 @@ def _credential(graph: GraphSection) -> str | Mapping[str, str]:
     except OSError as error:
         raise ConfigError(f"graph.client_secret_file: cannot be read: {error.strerror}") from error
     if not secret:
-        raise ConfigError("graph.client_secret, client_secret_file or certificate_file is needed for auth = \"app\"")
+        raise ConfigError(
+            'graph.client_secret, client_secret_file or certificate_file is needed for auth = "app"'
+        )
     return secret
 
 

@@ -1,7 +1,7 @@
-"""One person's mailbox: the folder list, open folders, and everything a front end may ask of an account.
+"""One person's mailbox: everything a front end may ask of an account.
 
-It assembles the parts: `hierarchy` knows the tree, `sync` keeps each folder, `folder` is what a session holds, and
-`append`, `submit` and the rest do the writing. One per user and process.
+It only assembles: `hierarchy` knows the tree, `administration` changes it, `sync` keeps each folder, `folder` is what a
+session holds, `append` and `submit` write. One per user and process.
 """
 
 from __future__ import annotations
@@ -12,40 +12,44 @@ from collections.abc import Sequence
 
 import structlog
 
-from gateway.core.errors import CannotDo, MailboxExists, NoSuchMailbox, TooBig
-from gateway.core.types import Flags, FolderId, ObjectId, SystemFlag
+from gateway.core.errors import NoSuchMailbox, TooBig
+from gateway.core.types import Flags, FolderId, ObjectId, Uid
 from gateway.graph.errors import GraphError, NotFound
 from gateway.graph.model import Priority
 from gateway.mailbox import append, journal, submit
-from gateway.mailbox.api import AppendResult, Envelope, MailboxInfo, MailboxStatus
+from gateway.mailbox.administration import Administration
+from gateway.mailbox.api import AppendResult, Envelope, MailboxInfo, MailboxStatus, Spool
 from gateway.mailbox.bodies import Bodies
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.folder import OpenFolder
 from gateway.mailbox.hierarchy import Hierarchy
 from gateway.mailbox.hub import Hubs
-from gateway.mailbox.names import DELIMITER, Entry, split_new
-from gateway.mailbox.replies import translated
+from gateway.mailbox.names import INBOX, Entry, canonical
 from gateway.mailbox.spool import MailSpool, SpoolBudget
 from gateway.mailbox.sync import FolderSync
+from gateway.mailbox.translate import translated
+from gateway.mailbox.watch import Watches
 from gateway.store.api import FolderRow
 
 OPEN_MAX_AGE = 2.0  # seconds: a SELECT right after another needs no second delta
 BACKGROUND_FOLDERS = ("inbox", "sentitems", "drafts", "archive", "deleteditems", "junkemail")
 BACKGROUND_RETRY = 30.0  # seconds after a failed background sync
 
-log = structlog.get_logger()
+log = structlog.get_logger("gateway.mailbox")
 
 
 class MailboxAccount:
     """Implements `api.Account`."""
 
     def __init__(self, ctx: AccountContext, hubs: Hubs, bodies: Bodies, budget: SpoolBudget) -> None:
-        self.name = ctx.account
+        self.name = str(ctx.account)
         self.ctx = ctx
         self.bodies = bodies
+        self.hierarchy = Hierarchy(ctx)
+        self.watches = Watches(ctx)
+        self._administration = Administration(ctx, self.hierarchy)
         self._hubs = hubs
         self._budget = budget
-        self.hierarchy = Hierarchy(ctx)
         self._syncs: dict[int, FolderSync] = {}
         self._background: asyncio.Task[None] | None = None
 
@@ -61,6 +65,7 @@ class MailboxAccount:
             self._background.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._background
+        await self.watches.close()
         for sync in self._syncs.values():
             await sync.close()
 
@@ -69,15 +74,16 @@ class MailboxAccount:
         while True:
             try:
                 await self._warm_up()
-                return
             except GraphError as error:
-                log.warning("background sync failed", account=self.name, error=type(error).__name__, code=error.code)
+                log.warning("background sync failed", error=type(error).__name__, code=error.code)
             except Exception:
-                log.exception("background sync failed", account=self.name)
+                log.exception("background sync failed")
+            else:
+                return
             await self.ctx.clock.sleep(BACKGROUND_RETRY)
 
     async def _warm_up(self) -> None:
-        await self.hierarchy.refresh(max_age=0.0, priority=Priority.BACKGROUND)
+        await self.hierarchy.refresh(max_age=self.ctx.settings.poll_interval, priority=Priority.BACKGROUND)
         await journal.recover(self.ctx)
         for name in BACKGROUND_FOLDERS:
             row = self.ctx.special.get(name)
@@ -98,44 +104,41 @@ class MailboxAccount:
 
     # -- folders --
 
-    async def _entry(self, name: str) -> Entry:
-        """A mailbox by name; one unknown to us is looked for in Graph once before it is refused."""
-        await self._fresh(self.ctx.settings.poll_interval)
-        entry = self.hierarchy.tree.get(name)
-        if entry is None:
-            await self._fresh(OPEN_MAX_AGE)
-            entry = self.hierarchy.tree.find(name)
-        return entry
-
     @translated
-    async def _fresh(self, max_age: float) -> None:
-        await self.hierarchy.refresh(max_age=max_age)
+    async def _fresh(self, max_age: float | None = None) -> None:
+        await self.hierarchy.refresh(max_age=self.ctx.settings.poll_interval if max_age is None else max_age)
+
+    async def entry(self, name: str) -> Entry:
+        """A mailbox by name; one unknown to us is looked for in Graph once before it is refused."""
+        await self._fresh()
+        found = self.hierarchy.tree.get(name)
+        if found is None:
+            await self._fresh(OPEN_MAX_AGE)
+            found = self.hierarchy.tree.find(name)
+        return found
+
+    async def row(self, name: str) -> FolderRow:
+        """The folder behind a name, as the store has it now."""
+        found = await self.ctx.store.folder(self.ctx.account, (await self.entry(name)).row.id)
+        if found is None:
+            raise NoSuchMailbox("No such mailbox")
+        return found
 
     async def folders(self) -> list[MailboxInfo]:
-        await self._fresh(self.ctx.settings.poll_interval)
+        await self._fresh()
         subscribed = await self.ctx.store.subscriptions(self.ctx.account)
-        return [
-            MailboxInfo(
-                name=entry.name, use=entry.use, has_children=entry.has_children, selectable=True,
-                subscribed=entry.name in subscribed, mailbox_id=ObjectId(entry.row.mailbox_id),
-            )
-            for entry in self.hierarchy.tree.entries()
-        ]  # fmt: skip
+        return [_info(entry, subscribed) for entry in self.hierarchy.tree.entries()]
 
     async def status(self, names: Sequence[str]) -> list[MailboxStatus]:
-        await self._fresh(self.ctx.settings.poll_interval)
-        return [await self._status(await self._entry(name)) for name in names]
+        return [await self._status(await self.entry(name)) for name in names]
 
     @translated
     async def _status(self, entry: Entry) -> MailboxStatus:
-        row = await self.ctx.store.folder(self.ctx.account, entry.row.id)
-        if row is None:
-            raise NoSuchMailbox("No such mailbox")
+        """From our own rows; the hierarchy's counts tell whether they may be old (one request for all folders)."""
+        row = await self.row(entry.name)
         if not row.ready:
             return _cold_status(entry.name, row)
-        sync = self.sync(row)
-        if sync.counts_differ(entry.row):
-            await sync.poll(max_age=OPEN_MAX_AGE)
+        await self.sync(row).settle_counts(row, OPEN_MAX_AGE)
         counts = await self.ctx.store.counts(row.key)
         return MailboxStatus(
             name=entry.name, messages=counts.messages, recent=counts.recent, uid_next=counts.uid_next,
@@ -145,7 +148,7 @@ class MailboxAccount:
 
     @translated
     async def open(self, name: str, *, read_only: bool) -> OpenFolder:
-        entry = await self._entry(name)
+        entry = await self.entry(name)
         sync = self.sync(entry.row)
         try:
             await sync.ready()
@@ -153,85 +156,39 @@ class MailboxAccount:
         except NotFound as error:
             self.hierarchy.forget_age()
             raise NoSuchMailbox("The mailbox has just been deleted") from error
-        hub = await self._hubs.open(entry.row.key)
-        return await OpenFolder.opened(self, entry, sync, hub, read_only=read_only)
+        return await OpenFolder.open(self, entry, sync, self._hubs, read_only=read_only)
 
     @translated
     async def create(self, name: str) -> None:
-        """With the levels above it that are missing (RFC 9051 section 6.3.4)."""
-        await self._fresh(self.ctx.settings.poll_interval)
-        parent, display = split_new(name)
-        if self.hierarchy.tree.get(parent + DELIMITER + display if parent else display) or self.hierarchy.tree.get(name.rstrip(DELIMITER)):
-            raise MailboxExists("The mailbox exists")
-        if parent and self.hierarchy.tree.get(parent) is None:
-            await self.create(parent)
-        above = self.hierarchy.tree.find(parent).row.id if parent else "msgfolderroot"
-        await self.ctx.graph.create_folder(above, display)
-        await self._hierarchy_changed()
+        await self._fresh()
+        await self._administration.create(name)
 
     @translated
     async def delete(self, name: str) -> None:
-        entry = await self._entry(name)
-        if entry.use is not None:
-            raise CannotDo("A special folder cannot be deleted")
-        if entry.has_children:
-            raise CannotDo("The mailbox has mailboxes below it: delete those first")
-        await self.ctx.graph.delete_folder(entry.row.id)
-        await self._hierarchy_changed()
+        await self.entry(name)
+        await self._administration.delete(name)
 
     @translated
     async def rename(self, source: str, target: str) -> None:
-        """Within a parent one PATCH; across parents a move first, undone if the new name is refused (trap 33).
-        RENAME of INBOX moves its messages to a new mailbox (RFC 9051 section 6.3.6)."""
-        entry = await self._entry(source)
-        if self.hierarchy.tree.get(target) is not None:
-            raise MailboxExists("The new name exists")
-        if entry.name == "INBOX":
-            await self._rename_inbox(target)
-            return
-        if entry.use is not None:
-            raise CannotDo("A special folder cannot be renamed")
-        if (target + DELIMITER).startswith(entry.name + DELIMITER):
-            raise CannotDo("A mailbox cannot be moved below itself")
-        await self._move_and_rename(entry, target)
-        await self.ctx.store.rename_subscriptions(self.ctx.account, entry.name, target)
-        await self._hierarchy_changed()
+        entry = await self.entry(source)
+        if entry.name == INBOX:
+            await self._empty_inbox_into(target)
+        else:
+            await self._administration.rename(source, target)
 
-    async def _move_and_rename(self, entry: Entry, target: str) -> None:
-        graph, folder = self.ctx.graph, entry.row.id
-        parent, display = split_new(target)
-        if parent and self.hierarchy.tree.get(parent) is None:
-            await self.create(parent)
-        above = self.hierarchy.tree.find(parent).row.id if parent else FolderId("msgfolderroot")
-        now = entry.name.rpartition(DELIMITER)[0]
-        moves, renames = parent != now, display != entry.row.name
-        if moves:
-            await graph.move_folder(folder, above)
-        if renames:
-            try:
-                await graph.rename_folder(folder, display)
-            except GraphError:
-                if moves:
-                    await graph.move_folder(folder, self.hierarchy.tree.find(now).row.id if now else "msgfolderroot")
-                raise
-
-    async def _rename_inbox(self, target: str) -> None:
-        await self.create(target)
-        inbox = await self.open("INBOX", read_only=False)
+    async def _empty_inbox_into(self, target: str) -> None:
+        """RENAME of INBOX moves its messages to a new mailbox and leaves INBOX (RFC 9051 section 6.3.6)."""
+        await self._administration.create(target)
+        inbox = await self.open(INBOX, read_only=False)
         try:
             if inbox.view.count:
-                await inbox.move([*map(_uid, inbox.view.uids)], target)
+                await inbox.move([Uid(uid) for uid in inbox.view.uids], target)
         finally:
             await inbox.close()
 
-    async def _hierarchy_changed(self) -> None:
-        self.hierarchy.forget_age()
-        await self.hierarchy.refresh(max_age=0.0)
-
     async def subscribe(self, name: str, on: bool) -> None:
-        if on:
-            name = (await self._entry(name)).name
-        await self.ctx.store.subscribe(self.ctx.account, name, on)
+        known = (await self.entry(name)).name if on else canonical(name)
+        await self.ctx.store.subscribe(self.ctx.account, known, on)
 
     async def subscriptions(self) -> list[str]:
         return sorted(await self.ctx.store.subscriptions(self.ctx.account))
@@ -242,7 +199,7 @@ class MailboxAccount:
         return self.ctx.limits.append_landable
 
     async def check_append(self, name: str, size: int) -> None:
-        await self._entry(name)
+        await self.entry(name)
         if size > self.append_limit():
             raise TooBig(f"At most {self.append_limit()} octets can be appended")
 
@@ -250,25 +207,20 @@ class MailboxAccount:
         return MailSpool(self._budget, expected)
 
     @translated
-    async def append(self, name: str, spool: MailSpool, flags: Flags, internal_date: int | None) -> AppendResult:
-        entry = await self._entry(name)
-        target = await self._row(entry)
+    async def append(self, name: str, spool: Spool, flags: Flags, internal_date: int | None) -> AppendResult:
+        target = await self.row(name)
         uid = await append.append(self.ctx, target, spool.read(), flags, internal_date)
         return AppendResult(target.uid_validity, uid)
 
-    async def target(self, name: str) -> FolderRow:
-        """Where COPY and MOVE put messages."""
-        return await self._row(await self._entry(name))
-
-    async def _row(self, entry: Entry) -> FolderRow:
-        row = await self.ctx.store.folder(self.ctx.account, entry.row.id)
-        if row is None:
-            raise NoSuchMailbox("No such mailbox")
-        return row
-
-    @translated
-    async def submit(self, envelope: Envelope, spool: MailSpool) -> str:
+    async def submit(self, envelope: Envelope, spool: Spool) -> str:
         return await submit.submit(self.ctx, envelope, spool.read())
+
+
+def _info(entry: Entry, subscribed: set[str]) -> MailboxInfo:
+    return MailboxInfo(
+        name=entry.name, use=entry.use, has_children=entry.has_children, selectable=True,
+        subscribed=entry.name in subscribed, mailbox_id=ObjectId(entry.row.mailbox_id),
+    )  # fmt: skip
 
 
 def _cold_status(name: str, row: FolderRow) -> MailboxStatus:
@@ -277,6 +229,3 @@ def _cold_status(name: str, row: FolderRow) -> MailboxStatus:
         name=name, messages=row.total, recent=0, uid_next=row.uid_next, uid_validity=row.uid_validity,
         unseen=row.unread, highest_modseq=max(row.modseq, 1), mailbox_id=ObjectId(row.mailbox_id),
     )  # fmt: skip
-
-
-_DELETED = SystemFlag.DELETED

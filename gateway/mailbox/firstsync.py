@@ -15,6 +15,7 @@ from gateway.graph.model import Message, Priority
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.intake import Intake
 from gateway.mailbox.reconcile import LISTING_PAGE, Windows
+from gateway.mailbox.translate import first_error
 from gateway.store.api import Applied, FolderRow
 
 PAGES_IN_FLIGHT = 3  # of the four slots; the last is left to somebody who waits
@@ -37,6 +38,12 @@ class FirstSync:
         self._priority = min(self._priority, priority)
 
     async def run(self) -> Applied:
+        try:
+            return await self._run()
+        except BaseExceptionGroup as group:
+            raise first_error(group) from group
+
+    async def _run(self) -> Applied:
         async with asyncio.TaskGroup() as both:
             walk = both.create_task(self._walk())
             both.create_task(self._list())

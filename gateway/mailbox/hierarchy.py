@@ -47,6 +47,7 @@ class Hierarchy:
         self._keep(await self._ctx.store.folders(self._ctx.account))
 
     async def _sync(self, priority: Priority) -> None:
+        before = self.tree
         link = await self._ctx.store.hierarchy_link(self._ctx.account)
         try:
             if link and self.rows:
@@ -57,6 +58,18 @@ class Hierarchy:
             await self._rebuild(priority)
         except QuotaExceeded:
             await self._list(priority)
+        await self._follow(before)
+
+    async def _follow(self, before: Tree) -> None:
+        """Subscriptions are ours to keep. A mailbox seen for the first time is subscribed (programs that list only
+        subscribed ones would show none); one renamed by Outlook keeps its state under the new name."""
+        store, account = self._ctx.store, self._ctx.account
+        for entry in self.tree.entries():
+            old = before.name_of(entry.row.id)
+            if old is None:
+                await store.subscribe(account, entry.name, True)
+            elif old != entry.name and before.get(entry.name) is None:
+                await store.rename_subscriptions(account, old, entry.name)
 
     async def _walk(self, link: str | None, priority: Priority) -> set[FolderId]:
         """Apply one delta round; returns the ids it showed."""

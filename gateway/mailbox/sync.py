@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from gateway.core.types import FolderId, MessageId
-from gateway.graph.errors import GraphError, NotFound, QuotaExceeded, ResyncNeeded
+from gateway.graph.errors import NotFound, QuotaExceeded, ResyncNeeded
 from gateway.graph.model import Message, Priority
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.firstsync import FirstSync
@@ -50,6 +50,7 @@ class FolderSync:
         self._first: asyncio.Task[None] | None = None
         self._first_sync: FirstSync | None = None
         self._again: set[MessageId] = set()
+        self._counts: tuple[int, int] | None = None  # Graph's own, when last synced
         self.synced = float("-inf")  # monotonic
 
     # -- first sync --
@@ -75,6 +76,12 @@ class FolderSync:
             self._ctx.hubs.refresh(self._key, await first.run())
             self.synced = began
 
+    async def close(self) -> None:
+        """End a first sync that still runs; the next start takes it up again."""
+        if self._first is not None and not self._first.done():
+            self._first.cancel()
+            await asyncio.gather(self._first, return_exceptions=True)
+
     # -- what follows --
 
     async def poll(self, *, max_age: float, priority: Priority = Priority.INTERACTIVE) -> None:
@@ -88,6 +95,13 @@ class FolderSync:
             began = self._ctx.clock.monotonic()
             if await self._round(priority):
                 self.synced = began
+
+    async def settle_counts(self, row: FolderRow, max_age: float) -> None:
+        """Ask Graph only if the folder's counts are others than when it was synced last: they come for all
+        folders in one request, and are never the answer themselves (trap 34)."""
+        if self._counts != (row.total, row.unread):
+            await self.poll(max_age=max_age)
+            self._counts = (row.total, row.unread)
 
     def age(self) -> float:
         return self._ctx.clock.monotonic() - self.synced
@@ -232,6 +246,3 @@ class FolderSync:
 def _is_echo(message: Message, known: MessageRow | None) -> bool:
     """What we know already, be it our own write coming back (invariant 9) or a replay."""
     return known is not None and bool(message.etag) and message.etag == known.etag
-
-
-__all__ = ["FolderSync", "GraphError", "Round"]

@@ -1,0 +1,267 @@
+"""The command line: `gateway demo|serve|check-config|emulator|version|account`.
+
+Every failure is one line on standard error that says what to do, and exit status 2 (1 for a refused check).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+import uvloop
+from rich.console import Console
+
+from gateway import __version__
+from gateway.app import Gateway, configure_logging, delegated_sign_in, token_cache
+from gateway.config import Config, ConfigError, from_values, load
+from gateway.core.limits import DEFAULT_LIMITS
+from gateway.demo import demo_config, instructions
+from gateway.emulator.serve import EmulatorOptions, EmulatorThread, RunningEmulator
+from gateway.emulator.serve import run as run_emulator
+from gateway.graph.errors import GraphError
+from gateway.graph.token import DevicePrompt, device_login
+from gateway.mailbox.credentials import hash_password
+from gateway.store.keyfile import load_or_create_key, private_folder
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+account = typer.Typer(no_args_is_help=True, help="Passwords and sign-in of accounts.")
+app.add_typer(account, name="account")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ConfigFile = Annotated[Path, typer.Option("--config", help="TOML configuration file.")]
+ReadyFile = Annotated[Path | None, typer.Option(help="Write this JSON file when everything listens.")]
+
+console = Console(highlight=False)
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        app()
+    except ConfigError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(
+            f"cannot start: {error.strerror or error}: {error.filename or 'is another program using the port?'}"
+        )
+
+
+def fail(text: str, status: int = 2) -> NoReturn:
+    print(f"gateway: {text}", file=sys.stderr)
+    raise SystemExit(status)
+
+
+def say(value: dict[str, Any], text: str, as_json: bool) -> None:
+    print(json.dumps(value) if as_json else text)
+
+
+@app.command()
+def version(as_json: Json = False) -> None:
+    """Print the version."""
+    say({"version": __version__}, __version__, as_json)
+
+
+@app.command("check-config")
+def check_config(config: ConfigFile, as_json: Json = False) -> None:
+    """Read a configuration file and say what is wrong with it, line by line."""
+    try:
+        loaded = load(config)
+    except ConfigError as error:
+        if as_json:
+            say({"ok": False, "problems": str(error).splitlines()}, "", True)
+            raise SystemExit(1) from error
+        fail(str(error), 1)
+    count = len(loaded.accounts)
+    say({"ok": True, "accounts": count}, f"{config}: fine, {count} account{'s' * (count != 1)}", as_json)
+
+
+@app.command()
+def serve(config: ConfigFile, ready_file: ReadyFile = None) -> None:
+    """Run the gateway until SIGTERM."""
+    loaded = load(config)
+    configure_logging(loaded.log.level, loaded.log.format)
+    uvloop.run(_serve(loaded, ready_file, {}))
+
+
+async def _serve(
+    config: Config,
+    ready_file: Path | None,
+    extra: dict[str, Any],
+    said: Callable[[Gateway], None] | None = None,
+) -> None:
+    gateway = Gateway(config)
+    stop = _on_signals()
+    await gateway.start()
+    if said is not None:
+        said(gateway)
+    if ready_file is not None:
+        _write_ready(ready_file, gateway, extra)
+    await stop.wait()
+    await gateway.stop()
+
+
+def _on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def _write_ready(path: Path, gateway: Gateway, extra: dict[str, Any]) -> None:
+    """Readers see the whole file or none."""
+    ports = gateway.ports
+    value = {
+        "pid": os.getpid(),
+        "ports": {"imap": ports.imap, "imaps": ports.imaps, "smtp": ports.smtp, "smtps": ports.smtps, "web": ports.web},
+        **extra,
+    }  # fmt: skip
+    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    draft.write_text(json.dumps(value))
+    draft.replace(path)
+
+
+@app.command()
+def demo(
+    host: str = "127.0.0.1",
+    imap_port: int = 1143,
+    imaps_port: int = 1993,
+    smtp_port: int = 1587,
+    smtps_port: int = 1465,
+    graph_port: int = 8443,
+    web_port: int = 8080,
+    messages: int = 500,
+    state: Annotated[Path | None, typer.Option(help="State folder; default: a temporary one.")] = None,
+    rtt_ms: float = 0,
+    service_ms: float = 0,
+    item_us: float = 0,
+    ready_file: ReadyFile = None,
+    log_level: str = "warning",
+    as_json: Json = False,
+) -> None:
+    """Run the emulator and a gateway in front of it, with mail to try a mail program on."""
+    configure_logging(log_level, "console" if sys.stderr.isatty() else "json")
+    with ExitStack() as stack:
+        folder = state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-demo-")))
+        private_folder(folder)
+        options = EmulatorOptions(
+            host=host, port=graph_port, messages=messages, rtt_ms=rtt_ms, service_ms=service_ms, item_us=item_us,
+            state_dir=folder / "emulator",
+        )  # fmt: skip
+        with console.status("filling the emulated mailboxes"):
+            emulator = stack.enter_context(EmulatorThread(options))
+        ports = {
+            "imap": imap_port,
+            "imaps": imaps_port,
+            "smtp": smtp_port,
+            "smtps": smtps_port,
+            "web": web_port,
+        }
+        config = demo_config(emulator.describe(), host, ports, folder)
+        extra = _demo_facts(emulator)
+        uvloop.run(
+            _serve(config, ready_file, extra, lambda gateway: _introduce(gateway, extra, host, as_json))
+        )
+
+
+def _demo_facts(emulator: RunningEmulator) -> dict[str, Any]:
+    return {
+        "users": emulator.tenant.users(),
+        "password": "demo",
+        "ca_file": emulator.ca_file,
+        "emulator": emulator.base_url,
+        "emulator_url": emulator.base_url,
+    }
+
+
+def _introduce(gateway: Gateway, facts: dict[str, Any], host: str, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"ready": True, **facts}), flush=True)
+    else:
+        console.print(instructions(gateway.ports, facts, host), markup=False)
+
+
+@app.command()
+def emulator(
+    host: str = "127.0.0.1",
+    port: int = 8443,
+    http: Annotated[bool, typer.Option("--http", help="Plain HTTP.")] = False,
+    messages: int = 500,
+    users: int = 3,
+    seed: int = 1,
+    rtt_ms: float = 0,
+    service_ms: float = 0,
+    item_us: float = 0,
+    ready_file: ReadyFile = None,
+    as_json: Json = False,
+) -> None:
+    """Run only the emulator of the Graph mail API."""
+    options = EmulatorOptions(
+        host=host, port=port, http=http, messages=messages, users=users, seed=seed, rtt_ms=rtt_ms,
+        service_ms=service_ms, item_us=item_us, ready_file=ready_file,
+    )  # fmt: skip
+
+    def said(running: RunningEmulator) -> None:
+        facts = running.describe()
+        text = "\n".join(f"{name:17} {value}" for name, value in facts.items())
+        print(json.dumps(facts) if as_json else text, flush=True)
+
+    asyncio.run(run_emulator(options, said))
+
+
+@account.command("hash")
+def account_hash(as_json: Json = False) -> None:
+    """Read a password (from the terminal, or one line of standard input) and print its argon2id hash."""
+    password = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    if not password:
+        fail("an empty password is not allowed")
+    hashed = hash_password(password)
+    say({"password_hash": hashed}, hashed, as_json)
+
+
+@account.command("login")
+def account_login(user: str, config: ConfigFile, as_json: Json = False) -> None:
+    """Sign a delegated account in by device code; the refresh token is kept encrypted in the state folder."""
+    loaded = load(config)
+    entry = next((entry for entry in loaded.accounts if entry.user.lower() == user.lower()), None)
+    if entry is None:
+        fail(f"no account {user!r} in {config}")
+    if entry.auth != "delegated":
+        fail(f'account {user!r} has auth = "{entry.auth}"; only auth = "delegated" signs in')
+    private_folder(loaded.state.dir)
+    key = load_or_create_key(loaded.state.dir / "key")
+    _run(_login(loaded, key, user, as_json))
+
+
+async def _login(config: Config, key: bytes, user: str, as_json: bool) -> None:
+    sealed = token_cache(config.state.dir, key, user)
+    async for step in device_login(delegated_sign_in(config.graph), sealed):
+        if isinstance(step, DevicePrompt):
+            text = f"Open {step.url} and enter {step.code}"
+            say({"url": step.url, "code": step.code, "expires_in": step.expires_in}, text, as_json)
+            sys.stdout.flush()
+        else:
+            say({"signed_in": step.username}, f"signed in as {step.username}", as_json)
+
+
+def _run(work: Awaitable[None]) -> None:
+    try:
+        asyncio.run(_awaited(work))
+    except GraphError as error:
+        fail(f"sign-in failed: {error}")
+
+
+async def _awaited(work: Awaitable[None]) -> None:
+    await work
+
+
+__all__ = ["DEFAULT_LIMITS", "from_values", "main"]

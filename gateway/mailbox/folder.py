@@ -1,0 +1,212 @@
+"""An open mailbox of one session: SELECT or EXAMINE until CLOSE (implements `api.Folder`).
+
+It reads from the index what the index holds, asks `Bodies` for the rest, and hands every write to the module that
+knows how. A position is a place in this session's view; the UID there is what everything else goes by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from gateway.core.errors import NoPermission
+from gateway.core.types import FlagChange, MessageId, ObjectId, SystemFlag, Uid
+from gateway.mailbox import changes, expunge, transfer
+from gateway.mailbox.api import CopyResult, Flagged, Need, Row, StoreResult
+from gateway.mailbox.hub import FolderHub, Hubs
+from gateway.mailbox.index import Entry as Indexed
+from gateway.mailbox.names import Entry
+from gateway.mailbox.rows import RowReader
+from gateway.mailbox.search import Query
+from gateway.mailbox.sync import FolderSync
+from gateway.mailbox.translate import translated
+from gateway.mailbox.view import MailboxView
+from gateway.store.api import FolderRow, MessageRow
+from gateway.wire.searchkey import SearchKey
+
+if TYPE_CHECKING:
+    from gateway.mailbox.account import MailboxAccount
+
+EXPUNGE_MAX_AGE = 2.0  # seconds: decision 8, somebody else may have taken \\Deleted away
+
+
+class OpenFolder:
+    """Made by `open`; `close` ends it."""
+
+    def __init__(
+        self, account: MailboxAccount, row: FolderRow, name: str, sync: FolderSync, hub: FolderHub, view: MailboxView,
+        *, read_only: bool,
+    ) -> None:  # fmt: skip
+        self.name = name
+        self.read_only = read_only
+        self.uid_validity = row.uid_validity
+        self._account = account
+        self._ctx = account.ctx
+        self._row = row
+        self._sync = sync
+        self._hub = hub
+        self._view = view
+        self._copied_out: set[MessageId] = set()
+        self._reader = RowReader(account.ctx, account.bodies, row, hub, view)
+        self._watching = ExitStack()
+        self._watching.enter_context(account.watches.watch(row.key, sync))
+
+    @classmethod
+    async def open(
+        cls, account: MailboxAccount, entry: Entry, sync: FolderSync, hubs: Hubs, *, read_only: bool
+    ) -> OpenFolder:
+        """The folder is synced; taking \\Recent is part of a read-write SELECT (decision 14)."""
+        row = await account.row(entry.name)
+        hub = await hubs.open(row.key)
+        recent = row.recent_from if read_only else await account.ctx.store.take_recent(row.key)
+        view = hub.view(recent_from=recent, takes_recent=not read_only)
+        row = await account.row(entry.name)
+        return cls(account, row, entry.name, sync, hub, view, read_only=read_only)
+
+    async def close(self) -> None:
+        self._watching.close()
+
+    # -- what is known without asking --
+
+    @property
+    def view(self) -> MailboxView:
+        return self._view
+
+    @property
+    def uid_next(self) -> int:
+        return max(self._row.uid_next, self._hub.index.last_uid + 1)
+
+    @property
+    def highest_modseq(self) -> int:
+        return max(self._hub.index.modseq, 1)
+
+    @property
+    def mailbox_id(self) -> ObjectId:
+        return ObjectId(self._row.mailbox_id)
+
+    def keywords(self) -> list[bytes]:
+        return sorted(self._hub.index.table.keywords())
+
+    def first_unseen(self) -> int:
+        uid = self._hub.index.first_unseen()
+        return self._view.seq(uid) if uid else 0
+
+    # -- reading --
+
+    async def rows(self, at: Sequence[range], need: Need) -> AsyncIterator[list[Row]]:
+        async for batch in self._reader.rows(at, need):
+            yield batch
+
+    async def search(self, key: SearchKey) -> list[int]:
+        """In rounds, the dearer facts only for rows that the cheaper ones did not decide."""
+        view = self._view
+        query = Query(key, count=view.count, last_uid=view.uids[-1] if view.count else 0)
+        undecided, found = [range(view.count)], []
+        for need in query.rounds:
+            left: list[int] = []
+            async for batch in self._reader.rows(undecided, need):
+                for row in batch:
+                    verdict = query.evaluate(row, need)
+                    if verdict is None:
+                        left.append(row.seq - 1)
+                    elif verdict:
+                        found.append(row.seq - 1)
+            undecided = _ranges(left)
+            if not left:
+                break
+        return sorted(found)
+
+    # -- writing --
+
+    def _writable(self) -> None:
+        if self.read_only:
+            raise NoPermission("The mailbox is open read-only")
+
+    async def _stored(self, uids: Iterable[int]) -> list[MessageRow]:
+        """The messages of these UIDs that still exist, in their order."""
+        wanted = [Uid(uid) for uid in uids]
+        known = await self._ctx.store.by_uid(self._row.key, wanted)
+        return [known[uid] for uid in wanted if uid in known]
+
+    async def _fresh_row(self) -> FolderRow:
+        self._row = await self._account.row(self.name)
+        return self._row
+
+    @translated
+    async def store(self, uids: Sequence[Uid], change: FlagChange) -> StoreResult:
+        self._writable()
+        rows = await self._stored(uids)
+        outcome = await changes.store_flags(self._ctx, await self._fresh_row(), rows, change)
+        heard = {*outcome.changed, *outcome.failed}
+        shown = [shown for uid in uids if uid in heard and (shown := self._flagged(uid)) is not None]
+        return StoreResult(shown, outcome.failed, outcome.modified, outcome.error)
+
+    def _flagged(self, uid: Uid) -> Flagged | None:
+        entry: Indexed | None = self._hub.index.entry(uid)
+        seq = self._view.seq(uid)
+        if entry is None or not seq:
+            return None
+        return Flagged(seq, uid, entry.flags, self._view.is_recent(uid), entry.modseq)
+
+    @translated
+    async def copy(self, uids: Sequence[Uid], target: str) -> CopyResult:
+        into = await self._account.row(target)
+        rows = await self._stored(uids)
+        pairs = await transfer.copy(self._ctx, self._row, rows, into)
+        self._copied_out.update(row.id for row in rows)
+        return _result(into, pairs)
+
+    @translated
+    async def move(self, uids: Sequence[Uid], target: str) -> CopyResult:
+        self._writable()
+        into = await self._account.row(target)
+        rows = await self._stored(uids)
+        pairs = await transfer.move(self._ctx, self._row, rows, into)
+        return _result(into, pairs)
+
+    @translated
+    async def expunge(self, uids: Sequence[Uid] | None) -> None:
+        """After a delta that is young: a \\Deleted that somebody took back in Outlook must not destroy (decision 8)."""
+        self._writable()
+        candidates = self._deleted(uids)
+        if not candidates:
+            return
+        await self._sync.poll(max_age=EXPUNGE_MAX_AGE)
+        rows = [row for row in await self._stored(candidates) if SystemFlag.DELETED in row.flags.system]
+        if rows:
+            copied = frozenset(self._copied_out)
+            await expunge.expunge(self._ctx, await self._fresh_row(), rows, copied_out=copied)
+
+    def _deleted(self, uids: Sequence[Uid] | None) -> list[int]:
+        """UIDs announced to this session that have \\Deleted, of `uids` if given."""
+        index = self._hub.index
+        wanted = self._view.uids if uids is None else uids
+        entries = ((uid, index.entry(uid)) for uid in wanted if self._view.seq(uid))
+        return [
+            uid for uid, entry in entries if entry is not None and SystemFlag.DELETED in entry.flags.system
+        ]
+
+    # -- news --
+
+    @translated
+    async def poll(self, *, force: bool = False) -> None:
+        await self._sync.poll(max_age=0.0 if force else self._ctx.settings.poll_interval)
+
+    async def changed(self) -> None:
+        await self._hub.changed(self._view)
+
+
+def _result(target: FolderRow, pairs: Sequence[tuple[Uid, Uid]]) -> CopyResult:
+    return CopyResult(target.uid_validity, [source for source, _ in pairs], [copy for _, copy in pairs])
+
+
+def _ranges(positions: Sequence[int]) -> list[range]:
+    """Ascending positions as ranges."""
+    found: list[range] = []
+    for at in positions:
+        if found and found[-1].stop == at:
+            found[-1] = range(found[-1].start, at + 1)
+        else:
+            found.append(range(at, at + 1))
+    return found

@@ -1,0 +1,104 @@
+"""Messages as a command reads them: batches of `api.Row`, each holding just what the command needs.
+
+INDEX is in memory. META, SIZE and MIME go by message ids, which the store has; their dear parts are fetched for a
+whole batch at once (facts), or a few side by side (octets).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+
+from gateway.core.types import ObjectId, Uid
+from gateway.graph.errors import GraphError
+from gateway.mailbox.api import Need, Row
+from gateway.mailbox.bodies import Bodies
+from gateway.mailbox.context import AccountContext
+from gateway.mailbox.hub import FolderHub
+from gateway.mailbox.replies import refusal
+from gateway.mailbox.view import MailboxView
+from gateway.store.api import FolderRow, MessageRow
+
+EXACT_UP_TO = 10  # messages of one command whose sizes are made exact by fetching them (decision 3)
+
+
+class RowReader:
+    """One per open folder."""
+
+    def __init__(
+        self, ctx: AccountContext, bodies: Bodies, folder: FolderRow, hub: FolderHub, view: MailboxView
+    ) -> None:
+        self._ctx = ctx
+        self._bodies = bodies
+        self._folder = folder
+        self._hub = hub
+        self._view = view
+
+    async def rows(self, at: Sequence[range], need: Need) -> AsyncIterator[list[Row]]:
+        """In order, at most `limits.rows_per_batch` at once (four with MIME: they are large). Messages expunged so
+        long ago that nothing is known of them are left out."""
+        count = sum(map(len, at))
+        exact = Need.SIZE in need and self._exact(count)
+        size = 16 if Need.MIME in need else self._ctx.limits.rows_per_batch
+        for positions in _slices(at, size):
+            try:
+                yield await self._batch(positions, need, exact=exact)
+            except GraphError as error:
+                raise refusal(error) from error
+
+    def _exact(self, count: int) -> bool:
+        how = self._ctx.settings.rfc822_size
+        return how == "exact" or (how == "hybrid" and count <= EXACT_UP_TO)
+
+    async def _batch(self, positions: range, need: Need, *, exact: bool) -> list[Row]:
+        rows = [row for at in positions if (row := self._indexed(at)) is not None]
+        if need is Need.INDEX or (need is Need.SIZE and not exact):
+            return rows
+        stored = await self._ctx.store.by_uid(self._folder.key, [row.uid for row in rows])
+        for row in rows:
+            if row.uid in stored:
+                row.email_id = ObjectId(stored[row.uid].email_id)
+                row.thread_id = ObjectId(stored[row.uid].thread_id)
+                row.save_date = stored[row.uid].save_date
+        if Need.META in need:
+            await self._add_meta(rows, stored)
+        if Need.MIME in need:
+            await self._add_bodies(rows, stored)
+        elif exact:
+            await self._add_sizes(rows, stored)
+        return rows
+
+    def _indexed(self, at: int) -> Row | None:
+        entry = self._hub.index.entry(self._view.uids[at])
+        if entry is None:
+            return None
+        return Row(
+            seq=at + 1, uid=Uid(entry.uid), flags=entry.flags, recent=self._view.is_recent(entry.uid),
+            modseq=entry.modseq, internal_date=entry.internal_date, size=entry.size, email_id=ObjectId(""),
+            thread_id=ObjectId(""),
+        )  # fmt: skip
+
+    async def _add_meta(self, rows: Sequence[Row], stored: dict[Uid, MessageRow]) -> None:
+        metas = await self._bodies.metas(list(stored.values()), self._folder)
+        for row in rows:
+            if row.uid in stored:
+                row.meta = metas.get(stored[row.uid].id)
+
+    async def _add_sizes(self, rows: Sequence[Row], stored: dict[Uid, MessageRow]) -> None:
+        sizes = await self._bodies.exact_sizes(self._folder, list(stored.values()))
+        for row in rows:
+            if row.uid in stored:
+                row.size = sizes.get(stored[row.uid].id, row.size)
+
+    async def _add_bodies(self, rows: Sequence[Row], stored: dict[Uid, MessageRow]) -> None:
+        by_uid = {row.uid: row for row in rows}
+        async for message, body in self._bodies.bodies(list(stored.values()), self._folder):
+            if body is not None:
+                row = by_uid[message.uid]
+                row.body, row.size = body, body.size
+                row.structure, row.basic_structure = await self._bodies.structures(message, body)
+
+
+def _slices(at: Sequence[range], size: int) -> Iterator[range]:
+    for positions in at:
+        for start in range(positions.start, positions.stop, size):
+            yield range(start, min(start + size, positions.stop))
