@@ -194,7 +194,7 @@ async def test_reads_do_not_wait_for_a_long_write(store: SqliteStore) -> None:
 
 
 async def test_a_hundred_thousand_messages(store: SqliteStore) -> None:
-    """Bounds are generous (a slow machine, other tests beside it): they catch work that grows with the folder."""
+    """Bounds are generous (a slow machine, tests beside it): they catch work that grows with the folder."""
     key = await a_folder(store, total=100_000)
     upserts = [
         Upsert(

@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Sequence
 
 from gateway.core.objectid import object_id
-from gateway.core.types import MessageId, ModSeq, Uid
-from gateway.store.api import Applied, Delta, MessageRow, Upsert
+from gateway.core.types import MessageId, ModSeq, SystemFlag, Uid
+from gateway.store.api import Applied, Counts, Delta, MessageRow, Upsert
 from gateway.store.apply import LAST_UID
 from gateway.store.errors import StoreError
 from gateway.store.rows import (
@@ -38,11 +38,23 @@ def ids(db: sqlite3.Connection, folder: int) -> dict[MessageId, Uid]:
 
 def since(db: sqlite3.Connection, folder: int, modseq: ModSeq) -> Delta:
     now, pruned = folder_field(db, folder, "modseq, pruned")
-    sql = f"SELECT {MESSAGE} FROM message WHERE folder = ? AND modseq > ? ORDER BY modseq"  # noqa: S608
+    # All of a folder is read along its UIDs, a few changes along the index of mod-sequences.
+    order = "modseq" if modseq > 0 else "uid"
+    sql = f"SELECT {MESSAGE} FROM message WHERE folder = ? AND modseq > ? ORDER BY {order}"  # noqa: S608
     rows = message_rows(db.execute(sql, (folder, modseq)))
     gone = db.execute("SELECT uid, modseq FROM tombstone WHERE folder = ? AND modseq > ?", (folder, modseq))
     rows.sort(key=lambda row: row.uid)
     return Delta(ModSeq(now), rows, sorted(gone.fetchall()), complete=modseq >= pruned)
+
+
+def counts(db: sqlite3.Connection, folder: int) -> Counts:
+    uid_next, modseq, recent_from = folder_field(db, folder, "uid_next, modseq, recent_from")
+    messages, unseen, deleted, recent, size = db.execute(
+        "SELECT COUNT(*), COALESCE(SUM(system & ? = 0), 0), COALESCE(SUM(system & ? != 0), 0),"
+        " COALESCE(SUM(uid >= ?), 0), COALESCE(SUM(size), 0) FROM message WHERE folder = ?",
+        (int(SystemFlag.SEEN), int(SystemFlag.DELETED), recent_from, folder),
+    ).fetchone()
+    return Counts(messages, unseen, recent, deleted, size, uid_next, ModSeq(modseq))
 
 
 def reserve_uids(db: sqlite3.Connection, folder: int, count: int) -> list[Uid]:

@@ -18,6 +18,7 @@ from gateway.store import apply as applying
 from gateway.store import blobs, content, folders, journal, messages
 from gateway.store.api import (
     Applied,
+    Counts,
     Delta,
     Facts,
     FolderRow,
@@ -138,6 +139,9 @@ class SqliteStore:
 
     async def since(self, folder: int, modseq: ModSeq) -> Delta:
         return await self._engine.read(lambda db: messages.since(db, folder, modseq))
+
+    async def counts(self, folder: int) -> Counts:
+        return await self._engine.read(lambda db: messages.counts(db, folder))
 
     async def reserve_uids(self, folder: int, count: int) -> list[Uid]:
         return await self._engine.write(lambda db: messages.reserve_uids(db, folder, count))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gateway.core.errors import NoSuchMailbox
 from gateway.core.types import AccountId, Flags, FolderId, MessageId, ModSeq, SystemFlag, Uid
-from gateway.store.api import Facts, FolderRow, FolderUpsert, Local, MessageRow, Pin, Store, Upsert
+from gateway.store.api import Counts, Facts, FolderRow, FolderUpsert, Local, MessageRow, Pin, Store, Upsert
 from gateway.store.sqlite import SqliteStore
 
 ALICE, BOB = AccountId("alice"), AccountId("bob")
@@ -533,6 +533,17 @@ async def test_many_expunged_at_once_beyond_the_bound(store: Store) -> None:
     delta = await store.since(key, start)
     assert not delta.complete
     assert (await store.since(key, delta.modseq)).complete
+
+
+async def test_counts_of_a_folder(store: Store) -> None:
+    key = await ready(store)
+    empty = await store.counts(key)
+    assert (empty.messages, empty.recent, empty.unseen, empty.deleted, empty.size) == (0, 0, 0, 0, 0)
+    await store.apply(key, [told("a", flags=SEEN, size=5), told("b", size=7)], [])
+    await store.take_recent(key)
+    both = Flags(SystemFlag.SEEN | SystemFlag.DELETED)
+    applied = await store.apply(key, [told("c", flags=DELETED, size=1), told("d", flags=both)], [])
+    assert await store.counts(key) == Counts(4, 2, 2, 2, 13, 1005, applied.modseq)
 
 
 async def test_recent_is_taken_once(store: Store) -> None:

@@ -1,0 +1,155 @@
+"""The only door into a folder's index (invariants 3 and 4): whoever changed the store, its `Applied` comes
+here.
+
+Mod-sequences of a folder rise by one with each `apply`. A hub takes an `Applied` in if it is the next one;
+one that comes too early (answers overtook each other, a cancelled command never delivered its own, another
+process wrote) makes it read what is missing from the store. So an index always shows a state that the store
+had.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from weakref import WeakValueDictionary
+
+from gateway.core.errors import NoSuchMailbox, Unavailable
+from gateway.core.types import ModSeq, Uid
+from gateway.mailbox.index import FolderIndex
+from gateway.mailbox.view import MailboxView
+from gateway.store.api import Applied, Delta, Store
+
+WARM_MESSAGES = 2_000_000  # messages of folders nobody has open that stay in memory, about 60 MB
+
+
+class FolderHub:
+    """One per process and folder: the index, its views, and the wake-ups. `Hubs.open` makes it."""
+
+    def __init__(self, folder: int, store: Store, *, change_log: int) -> None:
+        self.folder = folder
+        self.index = FolderIndex((), 0, change_log=change_log)
+        self._store = store
+        self._change_log = change_log
+        self._loaded = False
+        self._awaited = 0  # the highest mod-sequence heard of
+        self._reading = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+
+    # -- views --
+
+    def view(self, *, recent_from: int, takes_recent: bool) -> MailboxView:
+        """A view that was told everything so far. `recent_from`: what the store's `take_recent` returned, or
+        the folder row's watermark for EXAMINE; what another session of this process announced is not
+        \\Recent."""
+        recent_from = max(recent_from, self.index.recent_floor)
+        return MailboxView(self.index, recent_from=recent_from, takes_recent=takes_recent)
+
+    async def changed(self, view: MailboxView) -> None:
+        """Returns when `view.drain` would say something. No wake-up is lost: the event is taken before the
+        look, and nothing is awaited in between. Safe to cancel."""
+        while not view.pending():
+            await self._changed.wait()
+
+    # -- the door --
+
+    def refresh(self, applied: Applied) -> None:
+        """Take in what an `apply` did. Not yet its turn: what is missing is read in the background."""
+        self._awaited = max(self._awaited, applied.modseq)
+        if not self._loaded:
+            return
+        if applied.modseq <= self.index.modseq + 1:
+            self._merge(applied.modseq, applied)
+        if self.behind:
+            self._catch_up_later()
+
+    @property
+    def behind(self) -> bool:
+        """Whether the store is known to hold more than the index."""
+        return self._awaited > self.index.modseq
+
+    async def catch_up(self) -> None:
+        """Read from the store what the index lacks. NoSuchMailbox, Unavailable: the index stays as it is."""
+        async with self._reading:
+            if not self._loaded:
+                await self._load()
+                return
+            delta = await self._store.since(self.folder, ModSeq(self.index.modseq))
+            if not delta.complete:
+                delta = await self._in_full()
+            self._merge(delta.modseq, delta)
+
+    async def _load(self) -> None:
+        delta = await self._store.since(self.folder, ModSeq(0))
+        self.index = FolderIndex(delta.rows, delta.modseq, change_log=self._change_log)
+        self._loaded = True
+        if self.behind:  # written while we read
+            self._catch_up_later()
+
+    async def _in_full(self) -> Delta:
+        """Tombstones that old were dropped: what is not in the store any more is gone."""
+        delta = await self._store.since(self.folder, ModSeq(0))
+        present = {row.uid for row in delta.rows}
+        gone = [(Uid(uid), delta.modseq) for uid in self.index.uids if uid not in present]
+        return Delta(delta.modseq, delta.rows, gone)
+
+    def _merge(self, modseq: int, change: Applied | Delta) -> None:
+        gone = change.gone if isinstance(change, Applied) else [uid for uid, _ in change.gone]
+        if self.index.merge(modseq, change.rows, gone):
+            self._wake()
+
+    def _wake(self) -> None:
+        """Every waiter looks at its view again; those that come later wait for the next event."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _catch_up_later(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._until_level())
+
+    async def _until_level(self) -> None:
+        with contextlib.suppress(NoSuchMailbox, Unavailable):  # the next refresh or open tries again
+            while self.behind:
+                await self.catch_up()
+
+
+class Hubs:
+    """The process's hubs. A hub lives while somebody holds it; the last ones used stay warm besides, up to
+    `warm_messages` messages in all."""
+
+    def __init__(self, store: Store, *, change_log: int, warm_messages: int = WARM_MESSAGES) -> None:
+        self._store = store
+        self._change_log = change_log
+        self._warm_messages = warm_messages
+        self._all: WeakValueDictionary[int, FolderHub] = WeakValueDictionary()
+        self._warm: OrderedDict[int, FolderHub] = OrderedDict()
+
+    async def open(self, folder: int) -> FolderHub:
+        """The hub of a folder that is ready (first sync done), level with the store. Keep it as long as a
+        view of it is open. NoSuchMailbox, Unavailable."""
+        hub = self._all.get(folder)
+        if hub is None:
+            hub = self._all[folder] = FolderHub(folder, self._store, change_log=self._change_log)
+        await hub.catch_up()
+        self._keep_warm(hub)
+        return hub
+
+    def refresh(self, folder: int, applied: Applied) -> None:
+        """Show what a `Store.apply` did to every open view of the folder; a folder nobody has open costs
+        nothing."""
+        hub = self._all.get(folder)
+        if hub is not None:
+            hub.refresh(applied)
+
+    def forget(self, folder: int) -> None:
+        """The folder was removed: sessions that have it open keep what they see."""
+        self._warm.pop(folder, None)
+
+    def _keep_warm(self, hub: FolderHub) -> None:
+        self._warm[hub.folder] = hub
+        self._warm.move_to_end(hub.folder)
+        total = sum(len(warm.index) for warm in self._warm.values())
+        while total > self._warm_messages and self._warm:
+            _, coldest = self._warm.popitem(last=False)
+            total -= len(coldest.index)
