@@ -83,6 +83,13 @@ def test_a_line_exactly_at_the_limit_is_taken_and_one_more_is_not() -> None:
     assert one(b"a " + b"x" * 63 + b"\r\n") == [TooLong(b"a", Excess.LINE)]
 
 
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"])
+@pytest.mark.parametrize("size", [61, 62, 63, 64])
+def test_the_limit_is_the_same_for_a_line_that_dribbles_in(size: int, end: bytes) -> None:
+    data = b"a " + b"x" * size + end
+    assert run([b"%c" % octet for octet in data]) == one(data)
+
+
 def test_an_over_long_line_is_swallowed_to_its_end_and_the_next_one_lives() -> None:
     assert one(b"tag1 " + b"x" * 100_000 + b"\r\nb NOOP\r\n") == [
         TooLong(b"tag1", Excess.LINE),
