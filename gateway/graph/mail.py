@@ -1,46 +1,52 @@
-"""One mailbox through Graph: every mail call the gateway makes, with the right retry rule for each (invariant 10).
+"""One mailbox through Graph: every mail call the gateway makes, each with its retry rule (invariant 10).
 
-Interface (to be implemented). All methods raise `graph.errors`. Ids are immutable ids both ways; folder ids are
-plain. `priority` decides who waits when the mailbox's four slots are taken.
+`MailboxClient` is the interface, `GraphMailbox` the implementation. Methods raise `graph.errors`; those that
+take several messages (`get`, `patch`, `move`, `copy`) never do: each message's result is it or its error. Ids
+are immutable ids both ways; folder ids are plain. `priority` decides who waits when the mailbox's four slots
+are taken.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway.graph.errors import GraphError
+from gateway.graph.fields import (
+    FOLDER_FIELDS,
+    IMAP_DELETED,
+    INDEX_FIELDS,
+    INDEX_PROPERTIES,
+    MACHINE_KEYWORDS,
+    META_FIELDS,
+    META_PROPERTIES,
+    PR_ICON_INDEX,
+    PR_LAST_VERB,
+    PR_MESSAGE_SIZE,
+    PR_TRANSPORT_HEADERS,
+)
+from gateway.graph.folders import Folders
 from gateway.graph.model import FolderPage, MailFolder, Message, MessagePage, Priority
+from gateway.graph.reading import Reading
+from gateway.graph.writing import Patch, Writing
 
-# What a listing or delta selects. META adds what ENVELOPE and header facts need.
-INDEX_FIELDS = (
-    "id", "parentFolderId", "conversationId", "createdDateTime", "lastModifiedDateTime", "receivedDateTime",
-    "isRead", "isDraft", "flag", "categories", "internetMessageId", "isReadReceiptRequested",
-)  # fmt: skip
-META_FIELDS = (
-    "subject", "from", "sender", "toRecipients", "ccRecipients", "bccRecipients", "replyTo", "sentDateTime",
-    "hasAttachments", "bodyPreview", "internetMessageHeaders",
-)  # fmt: skip
-PR_MESSAGE_SIZE = "Integer 0x0E08"
-PR_LAST_VERB = "Integer 0x1081"
-PR_ICON_INDEX = "Integer 0x1080"
-PR_TRANSPORT_HEADERS = "String 0x007D"
-IMAP_DELETED = "Integer {00062008-0000-0000-c000-000000000046} Id 0x8570"
-# PS_PUBLIC_STRINGS: a name in the set of Internet headers would be rendered into the MIME header.
-MACHINE_KEYWORDS = "String {00020329-0000-0000-c000-000000000046} Name x-gateway-keywords"
-INDEX_PROPERTIES = (PR_MESSAGE_SIZE, PR_LAST_VERB, IMAP_DELETED, MACHINE_KEYWORDS)
-META_PROPERTIES = (PR_TRANSPORT_HEADERS,)
-
-
-@dataclass(frozen=True, slots=True)
-class Patch:
-    """One PATCH of a message. `if_match` is an etag or None."""
-
-    id: str
-    body: Mapping[str, Any]
-    if_match: str | None = None
-
+__all__ = [
+    "FOLDER_FIELDS",
+    "IMAP_DELETED",
+    "INDEX_FIELDS",
+    "INDEX_PROPERTIES",
+    "MACHINE_KEYWORDS",
+    "META_FIELDS",
+    "META_PROPERTIES",
+    "PR_ICON_INDEX",
+    "PR_LAST_VERB",
+    "PR_MESSAGE_SIZE",
+    "PR_TRANSPORT_HEADERS",
+    "GraphMailbox",
+    "MailboxClient",
+    "Patch",
+    "Result",
+]
 
 Result = Message | GraphError  # of one message in a bulk call
 
@@ -72,7 +78,8 @@ class MailboxClient(Protocol):
     async def list_page(
         self, folder: str, *, link: str | None = None, fields: Sequence[str] = INDEX_FIELDS,
         properties: Sequence[str] = INDEX_PROPERTIES, order: str | None = "receivedDateTime asc",
-        filter: str | None = None, skip: int = 0, size: int = 500, count: bool = False, priority: Priority = ...,
+        filter: str | None = None, skip: int = 0, size: int = 500, count: bool = False,
+        priority: Priority = ...,
     ) -> MessagePage:  # fmt: skip
         """One page of a folder's messages. A 504 is Unreachable after retries: the caller halves `size`."""
         ...
@@ -95,14 +102,16 @@ class MailboxClient(Protocol):
         self, ids: Sequence[str], *, fields: Sequence[str] = INDEX_FIELDS,
         properties: Sequence[str] = INDEX_PROPERTIES, priority: Priority = ...,
     ) -> list[Result]:  # fmt: skip
-        """In the order of `ids`; one GET for one id, else chained batches of 20, several chains side by side."""
+        """In the order of `ids`; one GET for one id, else chained batches of 20, side by side."""
         ...
 
     async def mime(self, id: str, *, priority: Priority = ...) -> bytes:
         """GET $value, whole: the transfer is known to be complete (trap 27). PermanentFailure (trap 26)."""
         ...
 
-    async def find_by_message_id(self, internet_message_id: str, folder: str | None = None) -> list[Message]: ...
+    async def find_by_message_id(
+        self, internet_message_id: str, folder: str | None = None
+    ) -> list[Message]: ...
     async def attachments(self, id: str) -> list[dict[str, Any]]:
         """name, contentType, size, isInline, contentId, id and @odata.type of each."""
         ...
@@ -136,7 +145,7 @@ class MailboxClient(Protocol):
         ...
 
     async def send_mime(self, mime: bytes) -> None:
-        """POST sendMail with MIME: exactly 202 is success (trap 24). OutcomeUnknown possible, never repeated."""
+        """POST sendMail with MIME: exactly 202 is success (trap 24). OutcomeUnknown possible."""
         ...
 
     async def send_draft(self, id: str) -> None:
@@ -148,3 +157,15 @@ class MailboxClient(Protocol):
         ...
 
     async def permanent_delete(self, id: str) -> None: ...
+
+
+class GraphMailbox(Folders, Reading, Writing):
+    """`MailboxClient` over one `GraphClient`: `user` is an address or object id, None with a delegated token
+    (`/me`).
+
+    Several may share a client; what they ask of one mailbox shares that mailbox's scheduler.
+    """
+
+
+def _implements(mailbox: GraphMailbox) -> MailboxClient:
+    return mailbox

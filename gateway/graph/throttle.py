@@ -1,0 +1,243 @@
+"""One scheduler per mailbox: who may call Graph now (contract section 3, decision 6).
+
+At most `slots` calls are in flight; interactive work goes before bulk work, bulk before background; within
+one priority callers take turns. Background work leaves the last slot free, and goes before bulk work once it
+has waited `AGED` seconds, so that it is slow but never starved. Requests and uploaded bytes have budgets, of
+which bulk and background work may use a share only. A 429 halves the slots (they grow back with success) and
+its Retry-After pauses the whole mailbox. Nobody waits past his deadline: `Throttled` says how long it would
+take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from gateway.core.limits import DEFAULT_LIMITS, Limits
+from gateway.graph.budget import Budget
+from gateway.graph.clock import Clock
+from gateway.graph.errors import Throttled
+from gateway.graph.model import Priority
+
+# Who is asking, for fairness between sessions of one mailbox; a front end sets it once per connection.
+caller: ContextVar[str] = ContextVar("graph_caller", default="")
+
+SHARE = {Priority.INTERACTIVE: 1.0, Priority.BULK: 0.6, Priority.BACKGROUND: 0.5}
+RESERVE = {Priority.INTERACTIVE: 0, Priority.BULK: 0, Priority.BACKGROUND: 1}  # slots left free for others
+AGED = 30.0
+LEAST_SLOTS = 2  # with one slot, background work would have none
+GROW_AFTER = 20  # successes before a slot comes back
+FOREVER = float("inf")
+
+
+@dataclass(eq=False, slots=True)
+class _Waiter:
+    priority: Priority
+    caller: str
+    requests: int
+    upload: int
+    since: float
+    deadline: float
+    granted: asyncio.Future[None] = field(repr=False)
+    queued: bool = True
+
+
+class Scheduler:
+    """Slots and budgets of one mailbox. All methods belong to one event loop; waiting is cancel-safe."""
+
+    def __init__(self, clock: Clock, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._clock = clock
+        self._most = limits.in_flight
+        self._slots = limits.in_flight
+        self._in_flight = 0
+        self._good = 0
+        self._requests = Budget(limits.requests_per_10min, 600.0)
+        self._upload = Budget(limits.upload_per_5min, 300.0)
+        self._paused_until = 0.0
+        self._queues: dict[Priority, OrderedDict[str, deque[_Waiter]]] = {p: OrderedDict() for p in Priority}
+        self._deadlines: list[tuple[float, int, _Waiter]] = []
+        self._order = itertools.count()
+        self._waiting = 0
+        self._timer: asyncio.Task[None] | None = None
+        self._timer_at = FOREVER
+
+    @property
+    def in_flight(self) -> int:
+        return self._in_flight
+
+    @property
+    def slots(self) -> int:
+        return self._slots
+
+    @asynccontextmanager
+    async def slot(
+        self, priority: Priority, *, requests: int = 1, upload: int = 0, deadline: float = FOREVER
+    ) -> AsyncIterator[None]:
+        """Hold one slot, spending `requests` and `upload` octets; Throttled when `deadline` (clock time)
+        cannot be met or has passed.
+        """
+        await self._acquire(priority, requests, upload, deadline)
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+            self._dispatch()
+
+    def refused(self, retry_after: float | None) -> None:
+        """A 429 came: fewer slots from now on, and nobody starts before `retry_after` seconds are over."""
+        self._slots = max(min(LEAST_SLOTS, self._most), self._slots // 2)
+        self._good = 0
+        if retry_after:
+            self._paused_until = max(self._paused_until, self._clock.monotonic() + retry_after)
+            self._dispatch()
+
+    def succeeded(self) -> None:
+        """A call was answered without 429."""
+        self._good += 1
+        if self._good >= GROW_AFTER and self._slots < self._most:
+            self._good = 0
+            self._slots += 1
+            self._dispatch()
+
+    def close(self) -> None:
+        """Stop the timer; call once nobody waits any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timer_at = FOREVER
+
+    async def _acquire(self, priority: Priority, requests: int, upload: int, deadline: float) -> None:
+        now = self._clock.monotonic()
+        granted = asyncio.get_running_loop().create_future()
+        waiter = _Waiter(priority, caller.get(), requests, upload, now, deadline, granted)
+        self._enqueue(waiter)
+        self._dispatch()
+        try:
+            await granted
+        except asyncio.CancelledError:
+            self._abandon(waiter)
+            raise
+
+    def _enqueue(self, waiter: _Waiter) -> None:
+        self._queues[waiter.priority].setdefault(waiter.caller, deque()).append(waiter)
+        self._waiting += 1
+        if waiter.deadline < FOREVER:
+            heapq.heappush(self._deadlines, (waiter.deadline, next(self._order), waiter))
+
+    def _abandon(self, waiter: _Waiter) -> None:
+        """Its task was cancelled: give the slot back if it was just granted, else leave the queue."""
+        if not waiter.granted.cancelled() and waiter.granted.done():
+            if waiter.granted.exception() is None:
+                self._in_flight -= 1
+        else:
+            self._remove(waiter)
+        self._dispatch()
+
+    def _remove(self, waiter: _Waiter) -> None:
+        if not waiter.queued:
+            return
+        waiter.queued = False
+        queue = self._queues[waiter.priority]
+        queue[waiter.caller].remove(waiter)
+        if not queue[waiter.caller]:
+            del queue[waiter.caller]
+        self._waiting -= 1
+
+    # -- who is next --
+
+    def _dispatch(self) -> None:
+        now = self._clock.monotonic()
+        self._expire(now)
+        wake = self._paused_until if now < self._paused_until else self._grant_all(now)
+        self._arm(now, wake)
+
+    def _grant_all(self, now: float) -> float:
+        """Grant what can be granted; the time at which more may be (FOREVER: when a slot comes back)."""
+        while True:
+            waiter, wake = self._next(now)
+            if waiter is None:
+                return wake
+            self._grant(waiter, now)
+
+    def _next(self, now: float) -> tuple[_Waiter | None, float]:
+        wake = FOREVER
+        for priority in self._precedence(now):
+            waiter = self._head(priority)
+            if waiter is None:
+                continue
+            if self._in_flight >= self._slots - min(RESERVE[priority], self._slots - 1):
+                break  # whoever comes later may not take the slot this one waits for
+            ready = self._affordable(waiter, now)
+            if ready <= now:
+                return waiter, now
+            wake = min(wake, ready)
+        return None, wake
+
+    def _precedence(self, now: float) -> tuple[Priority, ...]:
+        background = self._head(Priority.BACKGROUND)
+        if background is not None and now - background.since >= AGED:
+            return Priority.INTERACTIVE, Priority.BACKGROUND, Priority.BULK
+        return Priority.INTERACTIVE, Priority.BULK, Priority.BACKGROUND
+
+    def _head(self, priority: Priority) -> _Waiter | None:
+        """The one whose turn it is; those cancelled while they waited are dropped on the way."""
+        queues = self._queues[priority]
+        while queues:
+            waiter = next(iter(queues.values()))[0]
+            if not waiter.granted.done():
+                return waiter
+            self._remove(waiter)
+        return None
+
+    def _affordable(self, waiter: _Waiter, now: float) -> float:
+        """When both budgets have room for it."""
+        share = SHARE[waiter.priority]
+        return max(
+            self._requests.when(waiter.requests, share, now), self._upload.when(waiter.upload, share, now)
+        )
+
+    def _grant(self, waiter: _Waiter, now: float) -> None:
+        self._remove(waiter)
+        queue = self._queues[waiter.priority]
+        if waiter.caller in queue:
+            queue.move_to_end(waiter.caller)  # the others' turn
+        self._in_flight += 1
+        self._requests.spend(waiter.requests, now)
+        self._upload.spend(waiter.upload, now)
+        waiter.granted.set_result(None)
+
+    # -- time --
+
+    def _expire(self, now: float) -> None:
+        """Give up those whose deadline has passed, or lies before the end of the pause."""
+        limit = max(now, self._paused_until)
+        while self._deadlines and (self._deadlines[0][2].granted.done() or self._deadlines[0][0] <= limit):
+            waiter = heapq.heappop(self._deadlines)[2]
+            if not waiter.granted.done():
+                self._remove(waiter)
+                waiter.granted.set_exception(Throttled("Graph is busy", retry_after=max(1.0, limit - now)))
+
+    def _arm(self, now: float, wake: float) -> None:
+        """See to it that `_dispatch` runs at `wake` or the nearest deadline; at most one timer sleeps."""
+        if self._waiting == 0:
+            wake = FOREVER
+        elif self._deadlines:
+            wake = min(wake, self._deadlines[0][0])
+        if wake == self._timer_at:
+            return
+        self.close()
+        self._timer_at = wake
+        if wake < FOREVER:
+            self._timer = asyncio.get_running_loop().create_task(self._wake(wake - now))
+
+    async def _wake(self, seconds: float) -> None:
+        await self._clock.sleep(max(0.0, seconds))
+        self._timer = None
+        self._timer_at = FOREVER
+        self._dispatch()
