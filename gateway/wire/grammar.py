@@ -40,7 +40,7 @@ from gateway.wire.command import (
     Unsubscribe,
 )
 from gateway.wire.cursor import NUMBER64_MAX, Cursor
-from gateway.wire.framer import Frame, tag_of
+from gateway.wire.frame import Frame, tag_of
 from gateway.wire.grammar_fetch import parse_fetch
 from gateway.wire.grammar_mailbox import (
     parse_create,

@@ -22,7 +22,7 @@ from gateway.wire.command import (
     Status,
 )
 from gateway.wire.cursor import DELIMITER, Cursor
-from gateway.wire.framer import LiteralHeader, tag_of
+from gateway.wire.frame import LiteralHeader, tag_of
 
 SELECT_PARAMETERS = (b"CONDSTORE",)  # RFC 7162 section 3.1.8
 SELECTION_OPTIONS = (b"SUBSCRIBED", b"REMOTE", b"RECURSIVEMATCH", b"SPECIAL-USE")
