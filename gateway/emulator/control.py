@@ -6,6 +6,7 @@ limited by the throttle, and a body may have up to 200 MB.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,6 +22,7 @@ from gateway.emulator.api import Model
 from gateway.emulator.errors import GraphError
 from gateway.emulator.faults import Faults, parse_fault
 from gateway.emulator.grants import Entra
+from gateway.emulator.ids import MalformedIdError
 from gateway.emulator.journal import Journal
 from gateway.emulator.rules import RULES
 from gateway.emulator.tokens import App
@@ -223,7 +225,7 @@ def _guarded(run: Endpoint) -> Callable[[Request], Awaitable[Response]]:
             return _reply({"error": error.text}, error.status)
         except GraphError as error:
             return _reply({"error": f"{error.code}: {error.text}"}, error.status)
-        except LookupError as error:
+        except (LookupError, MalformedIdError) as error:
             return _reply({"error": f"not found: {error}"}, 404)
         except (ValueError, TypeError) as error:
             return _reply({"error": str(error)}, 400)
@@ -272,6 +274,8 @@ def _plain(value: object) -> object:
     """A record of the model as JSON can say it."""
     if isinstance(value, bytes):
         return value.decode("latin-1")
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -28,17 +28,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from gateway.emulator import grants, limits, throttle
 from gateway.emulator.api import World
 from gateway.emulator.app import Emulator
-from gateway.emulator.ids import user_guid
+from gateway.emulator.ids import TENANT_GUID, user_guid
 from gateway.emulator.rules import default_rules
 from gateway.emulator.seed import fill
+from gateway.emulator.tenant import Tenant
 from gateway.emulator.tls import Certificates, make_certificates
-from gateway.emulator.tokens import App, Directory, User, stable_id
-
-if TYPE_CHECKING:
-    from gateway.emulator.tenant import Tenant
+from gateway.emulator.tokens import App, Directory, User
 
 FIRST_USERS: Final = ("alice@example.com", "bob@example.com", "carol@example.com")
-TENANT_ID: Final = stable_id("example.com")
+TENANT_ID: Final = TENANT_GUID
 CLIENT_ID: Final = "demo-gateway"
 CLIENT_SECRET: Final = "demo-secret"  # noqa: S105  (well known, worth nothing)
 PUBLIC_CLIENT_ID: Final = "demo-public"
@@ -176,8 +174,6 @@ def make_directory(users: list[str]) -> Directory:
 
 async def start(options: EmulatorOptions) -> RunningEmulator:
     """Fill the mailboxes, listen, and return when connections are accepted; OSError if the port is taken."""
-    from gateway.emulator.tenant import Tenant
-
     world = make_world(options)
     users = user_names(options.users)
     tenant = Tenant(world, users, language=options.language)
@@ -225,7 +221,9 @@ def _names(host: str) -> list[str]:
 
 def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol must be named: asyncio sets TCP_NODELAY only where it is, and without it every chunked
+    # answer waits 40 ms for the client's delayed acknowledgement.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))
