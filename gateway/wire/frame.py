@@ -1,4 +1,4 @@
-"""What the framer gives out: whole commands as octets, and what a session must decide or answer on the way."""
+"""What the framer gives out: whole commands as octets, and what a session has to decide or answer."""
 
 from __future__ import annotations
 
