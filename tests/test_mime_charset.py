@@ -36,11 +36,16 @@ def test_text_of_what_is_found_in_mail(label: bytes | None, octets: bytes, text:
     assert text_of(octets, label) == text
 
 
-@pytest.mark.parametrize("label", [b"punycode", b"idna", b"unicode_escape", b"rot13", b"zlib", b"undefined", b""])
+@pytest.mark.parametrize(
+    "label", [b"punycode", b"idna", b"unicode_escape", b"rot13", b"zlib", b"undefined", b""]
+)
 def test_codecs_that_are_no_charsets_are_not_used(label: bytes) -> None:
     assert codec_of(label) is None
 
 
-@given(st.binary(max_size=100), st.sampled_from([b"utf-7", b"hz", b"iso-2022-kr", b"utf-16", b"gb18030", b"johab"]))
+@given(
+    st.binary(max_size=100),
+    st.sampled_from([b"utf-7", b"hz", b"iso-2022-kr", b"utf-16", b"gb18030", b"johab"]),
+)
 def test_no_octets_fail(octets: bytes, label: bytes) -> None:
     assert isinstance(text_of(octets, label), str)

@@ -82,12 +82,17 @@ def _texts(source: Source, message: Part) -> Iterator[Iterator[str]]:
         elif part.type in (b"text", b"message"):
             yield _leaf_text(source, part)
             if part.subtype in (b"html", b"xhtml"):
-                yield (_without_markup(text) for text in _leaf_text(source, part))
+                yield _without_markup(_leaf_text(source, part))
 
 
-def _without_markup(html: str) -> str:
-    """HTML as it reads: tags inside a word vanish, others part words, entities become characters."""
-    return _BLANKS.sub(" ", unescape(_TAG.sub(" ", _INLINE_TAG.sub("", html))))
+def _without_markup(windows: Iterator[str]) -> Iterator[str]:
+    """HTML as it reads: tags inside a word vanish, others part words, entities become characters, and blanks
+    run together. A tag that reaches over a window's end stays."""
+    blank = False
+    for html in windows:
+        text = _BLANKS.sub(" ", unescape(_TAG.sub(" ", _INLINE_TAG.sub("", html))))
+        yield text[1:] if blank and text.startswith(" ") else text
+        blank = text.endswith(" ")
 
 
 def leaf_text(source: Source, part: Part) -> str:
@@ -136,8 +141,8 @@ def _by_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
     carry = b""
     for block in blocks:
         carry += block
-        cut = carry.rfind(b"\n") + 1 or (len(carry) if len(carry) >= _WINDOW else 0)
-        if cut:
+        if len(carry) >= _WINDOW:
+            cut = carry.rfind(b"\n") + 1 or len(carry)
             yield carry[:cut]
             carry = carry[cut:]
     if carry:
