@@ -251,7 +251,7 @@ class Session:
 
     def _permit(self, spec: Spec) -> None:
         if self.state not in spec.states:
-            raise BadCommand(_WRONG_STATE[self.state])
+            raise BadCommand(_wrong_state(self.state, spec))
         if spec.writes and self.folder.read_only:
             raise ReadOnlyError("Mailbox is open read-only")
 
@@ -341,11 +341,10 @@ class Session:
         raise AssertionError(f"{type(event).__name__} outside APPEND")
 
 
-_WRONG_STATE = {
-    State.NOT_AUTHENTICATED: "Log in first",
-    State.AUTHENTICATED: "Not allowed now: no mailbox is selected, or you are logged in already",
-    State.SELECTED: "Not allowed once logged in",
-}
+def _wrong_state(state: State, spec: Spec) -> str:
+    if state is State.NOT_AUTHENTICATED:
+        return "Log in first"
+    return "No mailbox is selected" if spec.states is State.SELECTED else "You are logged in already"
 
 
 class ReadOnlyError(GatewayError):

@@ -4,7 +4,7 @@ A transcript is `tests/golden/<rfc>-<section>-<slug>.imap`. Lines:
 
     # text                 a comment; the first says what rule is shown
     fixture words          what there is before the first line (`backend.Options`)
-    C1: text               connection 1 sends this line (at its first use it is brought to `fixture start`)
+    C1: text               connection 1 sends this line (all are brought to `fixture start` beforehand)
     C1% text               the same, raw: Python escapes, no CRLF added
     C1! starttls           TLS from here on; `close`, `shut` (half-close)
     S1: text               the next response on connection 1, exactly
@@ -51,7 +51,7 @@ class Step:
     pieces: list[bytes]
     source: list[str]  # the lines as written
     line: int
-    sync: bool = True
+    syncs: list[bool] = field(default_factory=list)  # of each literal: does the client wait for `+`?
 
     @property
     def text(self) -> str:
@@ -92,7 +92,7 @@ def _step(line: str, number: int, lines: Iterator[tuple[int, str]]) -> Step:
     step = Step(lane, match["who"] or "", [], [line], number)
     text = match["text"]
     while lane in ("C:", "S:", "S?") and (heredoc := _HEREDOC.search(text)):
-        step.sync = "+" not in heredoc[1]
+        step.syncs.append("+" not in heredoc[1])
         step.pieces.append(text[: heredoc.start()].encode())
         literal, text = _heredoc(heredoc[2], lines, step.source)
         step.pieces.append(literal[:-2] if "-" in heredoc[1] else literal)
@@ -119,11 +119,13 @@ class Connection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self.writer = writer
+        self.closed = False  # the end was seen
 
     async def response(self) -> bytes:
         """One response without its CRLF, literals included; b"<closed>" at the end."""
         line = await self._line()
         if not line:
+            self.closed = True
             return b"<closed>"
         whole = line
         while literal := _LITERAL.search(line):
@@ -140,7 +142,7 @@ class Connection:
 
     async def has_more(self) -> bool:
         """Whether octets, or the end, have come already."""
-        return bool(self._reader._buffer) or self._reader.at_eof()  # type: ignore[attr-defined]
+        return not self.closed and (bool(self._reader._buffer) or self._reader.at_eof())  # type: ignore[attr-defined]
 
     async def waiting(self) -> bytes:
         """What has come and was not asked for."""
@@ -163,6 +165,7 @@ class Player:
 
     async def play(self) -> None:
         steps = self._script.steps
+        await self.open()
         at = 0
         while at < len(steps):
             at = await self._play_at(steps, at)
@@ -172,6 +175,11 @@ class Player:
             extra = await connection.waiting()
             if extra:
                 raise MismatchError(f"unasked for on connection {who}: {extra!r}")
+
+    async def open(self) -> None:
+        """Every connection the script speaks of, in the order of their numbers."""
+        for who in sorted({step.who for step in self._script.steps} - {""}):
+            await self.connection(who)
 
     async def close(self) -> None:
         for connection in self._connections.values():
@@ -216,14 +224,15 @@ class Player:
             if index % 2:
                 connection.writer.write(piece)
             elif index + 1 < len(step.pieces):
-                await self._announce(connection, step, piece, len(step.pieces[index + 1]))
+                await self._announce(connection, step, index)
             else:
                 connection.writer.write(self._filled(piece) + b"\r\n")
 
-    async def _announce(self, connection: Connection, step: Step, text: bytes, size: int) -> None:
-        plus = b"" if step.sync else b"+"
-        connection.writer.write(self._filled(text) + b"{%d%b}\r\n" % (size, plus))
-        if step.sync:
+    async def _announce(self, connection: Connection, step: Step, index: int) -> None:
+        sync, size = step.syncs[index // 2], len(step.pieces[index + 1])
+        text = self._filled(step.pieces[index])
+        connection.writer.write(text + (b"{%d}\r\n" if sync else b"{%d+}\r\n") % size)
+        if sync:
             answer = await connection.response()
             if not answer.startswith(b"+ "):
                 raise MismatchError(f"line {step.line}: no continuation but {answer!r}")

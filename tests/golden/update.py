@@ -16,31 +16,36 @@ async def update(text: str, factory: BackendFactory) -> str:
     async with factory(options) as backend:
         player = Player(script, options, backend)
         body: list[str] = []
+        await player.open()
         for action, answers in _blocks(script.steps):
             body += await _play_block(player, action, answers)
         await player.close()
     return "\n".join([*head, *body]) + "\n"
 
 
-def _blocks(steps: Sequence[Step]) -> list[tuple[list[Step], list[Step]]]:
-    """Actions in a row (C, O, T), and the answers behind them."""
-    blocks: list[tuple[list[Step], list[Step]]] = []
+def _blocks(steps: Sequence[Step]) -> list[tuple[Step | None, list[Step]]]:
+    """Each action (C, O, T) with the answers behind it; None before the first."""
+    blocks: list[tuple[Step | None, list[Step]]] = [(None, [])]
     for step in steps:
-        answer = step.lane.startswith("S") or step.lane == "G"
-        if not blocks or (not answer and blocks[-1][1]):
-            blocks.append(([], []))
-        blocks[-1][answer].append(step)
+        if step.lane.startswith("S") or step.lane == "G":
+            blocks[-1][1].append(step)
+        else:
+            blocks.append((step, []))
     return blocks
 
 
-async def _play_block(player: Player, actions: Sequence[Step], answers: Sequence[Step]) -> list[str]:
+async def _play_block(player: Player, action: Step | None, answers: Sequence[Step]) -> list[str]:
     lines: list[str] = []
-    for action in actions:
+    if action is not None:
         lines += action.source
         await player.play_one(action)
     await player.backend.settle()
     got = {who: await _everything(player, who) for who in sorted(player.connected())}
-    lines += [f"G: {request}" for request in player.backend.graph_log() or ()]
+    log = player.backend.graph_log()
+    if log is None:
+        lines += [line for step in answers if step.lane == "G" for line in step.source]
+    else:
+        lines += [f"G: {request}" for request in log]
     for who, responses in got.items():
         expected = [step for step in answers if step.who == who]
         lines += _kept(player, expected, responses) or [f"S{who}: {_written(one)}" for one in responses]

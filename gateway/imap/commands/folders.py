@@ -128,7 +128,7 @@ async def _ask_together(s: Session, cmd: Status) -> None:
 
 def _check_items(items: Sequence[bytes]) -> None:
     if unknown := [item for item in items if item not in STATUS_ITEMS]:
-        raise BadCommand(f"Unknown STATUS item {unknown[0][:20]!r}")
+        raise BadCommand(f"Unknown STATUS item {unknown[0].decode('ascii', 'replace')}")
 
 
 def _status_line(s: Session, status: MailboxStatus, items: Sequence[bytes]) -> bytes:
