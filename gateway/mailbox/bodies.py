@@ -23,8 +23,8 @@ from gateway.mailbox.cache import BodyCache
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.placeholder import placeholder
 from gateway.mime.header import header_end
-from gateway.mime.part import Part, scan
-from gateway.store.api import Facts, FolderRow, MessageRow, Pin, Upsert
+from gateway.mime.part import scan
+from gateway.store.api import FolderRow, MessageRow, Pin, Upsert
 from gateway.wire.structure import bodystructure
 
 WINDOW = 4  # bodies on their way at once: the mailbox's slots
@@ -95,7 +95,8 @@ class Bodies:
         known = (await self._ctx.store.facts(self._ctx.account, [row.id])).get(row.id)
         if known is not None and known.structure is not None and known.basic_structure is not None:
             return known.structure, known.basic_structure
-        return _structures(body, body.part)
+        part = body.part
+        return bodystructure(body, part, extensible=True), bodystructure(body, part, extensible=False)
 
     async def exact_sizes(
         self,
@@ -164,10 +165,7 @@ class Bodies:
 
     async def _remember(self, row: MessageRow, raw: bytes) -> None:
         """Facts from MIME where none were pinned before, and both structures."""
-        seen = facts.facts_of_mime(raw)
-        structure, basic = _structures(raw, scan(raw))
-        filled = Facts(seen.header, seen.envelope, seen.preview, structure, basic)
-        await self._ctx.store.put_facts(self._ctx.account, {row.id: filled})
+        await self._ctx.store.put_facts(self._ctx.account, {row.id: facts.facts_of_octets(raw)})
 
 
 def pin_of(raw: bytes) -> Pin:
@@ -182,7 +180,3 @@ def is_cut(raw: bytes) -> bool:
     part = scan(raw[: header_end(raw)])
     boundary = dict(part.params).get(b"boundary")
     return part.type == b"multipart" and bool(boundary) and b"--%b--" % (boundary or b"") not in raw
-
-
-def _structures(source: bytes | Body, part: Part) -> tuple[bytes, bytes]:
-    return bodystructure(source, part, extensible=True), bodystructure(source, part, extensible=False)

@@ -30,15 +30,16 @@ class Clock(Protocol):
     async def sleep(self, seconds: float) -> None: ...
 
 
-class Settings(Protocol):
-    """What the configuration says of mailbox behaviour (section `[imap]` and `[submission]`)."""
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the configuration says of mailbox behaviour (sections `[imap]` and `[submission]`)."""
 
-    rfc822_size: str  # "exact" | "hybrid" | "estimate", decision 3
-    expunge: str  # "trash" | "permanent", decision 8
-    read_receipts: str  # "suppress" | "send", decision 7
-    poll_interval: float  # seconds between deltas of a watched folder
-    labels: tuple[str, ...]  # category names of $label1..$label5
-    header_mismatch: str  # "refuse"
+    rfc822_size: str = "hybrid"  # "exact" | "hybrid" | "estimate", decision 3
+    expunge: str = "trash"  # "trash" | "permanent", decision 8
+    read_receipts: str = "suppress"  # "suppress" | "send", decision 7
+    poll_interval: float = 15.0  # seconds between deltas of a watched folder
+    labels: tuple[str, ...] = ()  # category names of $label1..$label5
+    header_mismatch: str = "refuse"
 
 
 class Hubs(Protocol):
@@ -94,6 +95,27 @@ class Holds:
 
 
 @dataclass(slots=True)
+class SentLog:
+    """When this process sent which Message-ID (seconds since 1970): tells a copy in Sent Items that is
+    accounted for from one that is not, and a client's own copy of it. Bounded; the oldest entries go
+    first."""
+
+    entries: OrderedDict[str, list[float]] = field(default_factory=OrderedDict)
+    bound: int = 2_000
+
+    def add(self, message_id: str, at: float) -> None:
+        times = self.entries.setdefault(message_id, [])
+        times.append(at)
+        del times[:-100]
+        self.entries.move_to_end(message_id)
+        while len(self.entries) > self.bound:
+            self.entries.popitem(last=False)
+
+    def count(self, message_id: str, since: float) -> int:
+        return sum(at >= since for at in self.entries.get(message_id, ()))
+
+
+@dataclass(slots=True)
 class AccountContext:
     account: AccountId
     graph: MailboxClient
@@ -105,6 +127,7 @@ class AccountContext:
     rng: random.Random
     writes: WriteLog = field(default_factory=WriteLog)
     holds: Holds = field(default_factory=Holds)
+    sent: SentLog = field(default_factory=SentLog)
     local_lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # read-change-write of Store.local only
     working: set[int] = field(default_factory=set)  # journal rows of work under way in this process
     # by well-known name; kept fresh by the hierarchy

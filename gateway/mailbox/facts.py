@@ -27,8 +27,9 @@ from gateway.mailbox.context import AccountContext
 from gateway.mailbox.local import epoch, graph_time
 from gateway.mime.compose import crlf
 from gateway.mime.header import Fields, fold_header, header_end, split
+from gateway.mime.part import scan
 from gateway.store.api import Facts, FolderRow, MessageRow
-from gateway.wire.structure import envelope
+from gateway.wire.structure import bodystructure, envelope
 
 FIELDS = (*INDEX_FIELDS, *META_FIELDS)
 FEW = 40  # up to here a batch costs less than a page of the listing
@@ -121,6 +122,14 @@ def facts_of_mime(raw: bytes) -> Facts:
     """Where MIME is seen first, its own header is pinned."""
     header = _closed(raw[: header_end(raw)])
     return Facts(header, envelope(header), "")
+
+
+def facts_of_octets(raw: bytes) -> Facts:
+    """The same with both structures."""
+    facts, part = facts_of_mime(raw), scan(raw)
+    facts.structure = bodystructure(raw, part, extensible=True)
+    facts.basic_structure = bodystructure(raw, part, extensible=False)
+    return facts
 
 
 def facts_of(message: Message) -> Facts:

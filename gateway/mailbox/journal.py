@@ -1,0 +1,50 @@
+"""What a crash interrupted, finished or undone at start (invariant 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import structlog
+
+from gateway.graph.errors import GraphError, SignInFailed, Throttled, Unreachable
+from gateway.mailbox.append import BUILDING, recover_append
+from gateway.mailbox.context import AccountContext
+from gateway.mailbox.submit import recover_send
+from gateway.mailbox.transfer import recover_copy, recover_move
+from gateway.store.api import JournalRow
+
+Recovery = Callable[[AccountContext, JournalRow], Awaitable[None]]
+log = structlog.get_logger()
+
+
+async def _kept(ctx: AccountContext, row: JournalRow) -> None:
+    """Not work, but what must not be forgotten."""
+
+
+RECOVERIES: dict[str, Recovery] = {
+    "copy": recover_copy,
+    "move": recover_move,
+    "append": recover_append,
+    "send": recover_send,
+    BUILDING: _kept,
+}
+_LATER = (Unreachable, Throttled, SignInFailed)  # Graph cannot be asked now: all rows wait
+
+
+async def recover(ctx: AccountContext) -> None:
+    """Every journal row of the account that no running work owns. Raises GraphError if Graph cannot be
+    asked now: call again later. A row that cannot be dealt with stays and is logged; it stops no other."""
+    for row in await ctx.store.journal(ctx.account):
+        if row.id in ctx.working:
+            continue
+        recovery = RECOVERIES.get(row.kind)
+        if recovery is None:
+            log.warning("journal row of an unknown kind", account=ctx.account, kind=row.kind)
+            continue
+        try:
+            await recovery(ctx, row)
+        except _LATER:
+            raise
+        except (GraphError, msgspec.MsgspecError) as error:
+            log.warning("journal row kept", account=ctx.account, kind=row.kind, error=type(error).__name__)
