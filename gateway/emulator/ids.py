@@ -101,6 +101,8 @@ class IdMint:
     def read_message(self, text: str) -> MessageRef | None:
         """What `text` names; None for an id of another mailbox, MalformedIdError for no id at all."""
         data = decode(text)
+        if not data.endswith(b"\x00\x00"):
+            raise MalformedIdError(text)
         if len(text) == IMMUTABLE_LENGTH and data[:2] == b"\x00\x09":
             head = data[: len(self._immutable_head)]
             return (
@@ -123,7 +125,7 @@ class IdMint:
     def read_folder(self, text: str) -> int | None:
         """The folder number; None for a well-formed id of something else, MalformedIdError otherwise."""
         data = decode(text)
-        if data[:4] != b"\x00\x03\x24\x00":
+        if data[:4] != b"\x00\x03\x24\x00" or not data.endswith(b"\x00\x00"):
             raise MalformedIdError(text)
         if len(text) != FOLDER_LENGTH or not data.startswith(self._folder_head):
             return None

@@ -54,7 +54,7 @@ def read(raw: bytes, *, transported: bool) -> Parsed:
     skeleton = Skeleton(raw)
     found = _collect(part)
     body_type, body = _body(found)
-    subject = decoded(part.value("subject"))
+    subject = one_line(decoded(part.value("subject")))
     author = _first(part, "from")
     references = part.value("references") or None
     in_reply_to = part.value("in-reply-to") or None
@@ -105,6 +105,11 @@ def preview_of(value: str) -> str:
 
 def strip_html(value: str) -> str:
     return html.unescape(_TAGS.sub(" ", value))
+
+
+def one_line(value: str) -> str:
+    """A property holds no line break, whatever an encoded word hid."""
+    return " ".join(value.splitlines()) if "\n" in value or "\r" in value else value
 
 
 def date_of(value: str) -> int | None:
