@@ -6,10 +6,13 @@ import asyncio
 import gzip
 import re
 
+import httpx
 import pytest
-from shell_support import staged
+from shell_support import USERS, StubModel, make_world, staged
 
 from gateway.emulator.api import Response
+from gateway.emulator.app import Emulator
+from gateway.emulator.serve import make_directory
 
 
 async def test_a_call_without_a_token_is_refused_with_a_challenge():
@@ -174,3 +177,33 @@ async def test_calls_side_by_side_are_served():
         )
         assert [a.status_code for a in answers] == [200] * 4
         assert (await s.control("GET", "log")).json()["max_in_flight"] == 4
+
+
+async def test_the_application_serves_in_process_too():
+    """One seam for transports: no socket, so a reset is an exception."""
+    world = make_world()
+    app = Emulator(StubModel(world), make_directory(USERS))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://graph.test") as client:
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": "demo-gateway",
+            "client_secret": "demo-secret",
+            "scope": "https://graph.test/.default",
+        }
+        token = (await client.post("/common/oauth2/v2.0/token", data=form)).json()["access_token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = await client.get("/v1.0/users/a%40x/messages?$top=1", headers=headers)
+        assert answer.json()["path"] == "/users/a%40x/messages" and answer.json()["query"] == {"$top": "1"}
+        await client.post("/_emulator/faults", json={"mode": "reset"})
+        with pytest.raises(ConnectionResetError):
+            await client.get("/v1.0/users/a%40x", headers=headers)
+        log = (await client.get("/_emulator/log")).json()
+        assert [r["path"] for r in log["requests"]] == ["/v1.0/users/a@x/messages?$top=1", "/v1.0/users/a@x"]
+
+
+async def test_a_body_over_the_bound_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("gateway.emulator.app.MAX_BODY", 1000)
+    async with staged() as s:
+        answer = await s.http.post("/v1.0/me/sendMail", content=b"x" * 1001, headers=s.bearer)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "RequestEntityTooLarge")
+        assert (await s.get("/v1.0/me")).status_code == 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import signal
@@ -63,7 +64,7 @@ def test_a_thread_serves_real_mail_over_tls(tmp_path: Path):
             first = page.json()["value"][0]["id"]
             value = client.get(f"/v1.0/users/alice@example.com/messages/{first}/$value", headers=headers)
             assert value.headers["content-type"].startswith("text/plain") and b"\r\n" in value.content
-            rows = client.get("/_emulator/users/alice@example.com/messages?folder=inbox").json()["value"]
+            rows = client.get("/_emulator/users/alice@example.com/messages?folder=inbox").json()
             assert {len(value.content)} <= {r["size"] for r in rows}
             assert client.get("/_emulator/users").json()["users"][3:] == [
                 "user4@example.com",
@@ -79,6 +80,43 @@ def test_a_thread_serves_real_mail_over_tls(tmp_path: Path):
             assert folder.status_code == 404
     with pytest.raises(httpx.TransportError):
         httpx.get(f"{running.base_url}/_emulator/log", verify=False)
+
+
+def test_a_delegated_token_opens_its_own_mailbox_only():
+    with (
+        EmulatorThread(EmulatorOptions(port=0, http=True, messages=3)) as running,
+        trusting(running) as client,
+    ):
+        form = {"grant_type": "password", "client_id": serve.PUBLIC_CLIENT_ID, "scope": "Mail.Read User.Read"}
+        answer = client.post(
+            f"{running.authority}/oauth2/v2.0/token",
+            data={**form, "username": "bob@example.com", "password": "demo"},
+        )
+        headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+        assert client.get("/v1.0/me", headers=headers).json()["userPrincipalName"] == "bob@example.com"
+        mail = client.get("/v1.0/me/messages", headers=headers).json()["value"]
+        assert len(mail) == 3
+        other = client.get("/v1.0/users/alice@example.com/messages", headers=headers)
+        assert (other.status_code, other.json()["error"]["code"]) == (403, "ErrorAccessDenied")
+        change = client.patch(f"/v1.0/me/messages/{mail[0]['id']}", json={"isRead": True}, headers=headers)
+        assert change.status_code == 403
+
+
+def test_mail_to_nobody_here_is_kept_outside():
+    with (
+        EmulatorThread(EmulatorOptions(port=0, http=True, messages=0)) as running,
+        trusting(running) as client,
+    ):
+        mime = b"From: alice@example.com\r\nTo: bob@example.com, zoe@example.net\r\nSubject: hi\r\n\r\nHi\r\n"
+        sent = client.post(
+            "/v1.0/users/alice@example.com/sendMail",
+            content=base64.b64encode(mime),
+            headers=token(running, client) | {"Content-Type": "text/plain"},
+        )
+        assert sent.status_code == 202
+        [outside] = client.get("/_emulator/outside").json()
+        assert outside["recipient"] == "zoe@example.net" and "Subject: hi" in outside["mime"]
+        assert len(client.get("/_emulator/users/bob@example.com/messages?folder=inbox").json()) == 1
 
 
 def test_plain_http_still_signs_in_over_tls(tmp_path: Path):
@@ -227,7 +265,7 @@ def test_no_message_is_refused_by_its_own_emulator():
     ):
         client.post("/_emulator/limits", json={"requests_per_10min": 1e9})
         headers = token(running, client) | {"Prefer": 'IdType="ImmutableId"'}
-        rows = client.get("/_emulator/users/alice@example.com/messages?folder=inbox").json()["value"]
+        rows = client.get("/_emulator/users/alice@example.com/messages?folder=inbox").json()
         statuses = Counter(
             client.get(
                 f"/v1.0/users/alice@example.com/messages/{r['id']}/$value", headers=headers

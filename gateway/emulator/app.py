@@ -57,7 +57,7 @@ class Emulator:
         self._calls = Calls(model, Throttle(world), self.faults, self._latency)
         self._closing = asyncio.Event()
         control = Control(model, self.journal, self.faults, self.entra)
-        self._router = Router([*control.routes(), *self._graph_routes(), *self._sign_in_routes()])
+        self._router = Router([*self._graph_routes(), *control.routes(), *self._sign_in_routes()])
         self._router.default = self._unknown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -95,10 +95,12 @@ class Control:
         return {"users": self._model.users()}
 
     async def folders(self, request: Request) -> object:
-        return {"value": self._model.outlook_folders(self._upn(request))}
+        """A list of folders."""
+        return self._model.outlook_folders(self._upn(request))
 
     async def messages(self, request: Request) -> object:
-        return {"value": self._model.listing(self._upn(request), request.query_params.get("folder"))}
+        """A list of every message (`?folder=` one folder's), as `Model.listing` has it."""
+        return self._model.listing(self._upn(request), request.query_params.get("folder"))
 
     async def deliver(self, request: Request) -> object:
         """Raw MIME into a folder (`?folder=inbox`), received now or at `?received=` (ISO or seconds)."""
@@ -127,7 +129,7 @@ class Control:
 
     async def outside(self, request: Request) -> object:
         """Mail sent to addresses that are nobody's here, if the model keeps it."""
-        return {"value": [_plain(mail) for mail in getattr(self._model, "outside", ())]}
+        return [_plain(mail) for mail in getattr(self._model, "outside", ())]
 
     # -- switches --
 

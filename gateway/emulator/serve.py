@@ -303,6 +303,15 @@ class EmulatorThread:
         self._end()
 
     def _end(self) -> None:
+        asyncio.run_coroutine_threadsafe(_end_tasks(), self._loop).result(30)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(30)
         self._loop.close()
+
+
+async def _end_tasks() -> None:
+    """Cancel what is still under way on this loop: TLS handshakes that nobody will finish."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
