@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import LimitReached
+from gateway.mime import address as address_module
 from gateway.mime.address import NO_HOST, NO_MAILBOX, Address, Group, addr_specs, parse_addresses
 
 
@@ -103,6 +104,19 @@ def test_any_octets_give_a_list_of_legal_addresses(value: bytes) -> None:
         for address in item.members if isinstance(item, Group) else (item,):
             assert address.mailbox and address.host
             assert b"\r" not in address.mailbox + address.host and b"\n" not in address.mailbox + address.host
+
+
+PIECES = st.sampled_from(
+    ["a", "b.c", "d@e", "<f@g.h>", '"i j"', " ", ",", ".", "@", "<", ">", '"', "é", "k "]
+)
+
+
+@given(st.lists(PIECES, max_size=8).map("".join))
+def test_the_short_way_gives_what_the_long_way_gives(text: str) -> None:
+    value = text.strip().encode()
+    short = address_module._usual(value, 100)
+    if short is not None:
+        assert short == address_module._Parser(value, 100).parse()
 
 
 def test_hostile_lists_take_linear_time() -> None:

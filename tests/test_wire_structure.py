@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mime_trees import SHRAPNEL, TREES, Tree
 
+from gateway.emulator.corpus import Sample, messages
 from gateway.mime.header import decoded
 from gateway.mime.part import scan
 from gateway.wire.structure import bodystructure, envelope
@@ -297,6 +298,14 @@ def test_any_message_has_a_legal_structure(tree: Tree | bytes) -> None:
 )
 def test_any_content_field_gives_a_legal_structure(value: bytes, name: bytes) -> None:
     check_body(parse(structure(b"Content-%b: %b\r\n\r\nx" % (name, value))), extensible=True)
+
+
+@pytest.mark.parametrize("sample", messages(), ids=lambda sample: sample.name)
+def test_every_message_of_the_corpus_has_a_legal_envelope_and_structure(sample: Sample) -> None:
+    part = scan(sample.data)
+    check_envelope(parse(envelope(sample.data[: part.body])))
+    for extensible in (True, False):
+        check_body(parse(bodystructure(sample.data, part, extensible=extensible)), extensible=extensible)
 
 
 def test_deep_nesting_is_rendered() -> None:

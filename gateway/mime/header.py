@@ -23,6 +23,7 @@ _FOLD = re.compile(rb"\r?\n[ \t]*")
 _UNFOLD = re.compile(rb"\r?\n(?=[ \t])")
 _WORD = re.compile(rb"=\?([^?\s]{1,80})\?([bBqQ])\?([^?]*)\?=")
 _STRAY = bytes.maketrans(b"\r\n\t\x00", b"    ")
+_STRAY_TEXT = {0: " ", 10: " ", 13: " "}
 _CHUNK = re.compile(rb"[ \t]*[^ \t]+")
 _FIELD_NAME = re.compile(rb"[!-9;-~]+")
 _WIDTH = 78  # RFC 5322 section 2.1.1
@@ -121,11 +122,12 @@ def fields_matching(header: bytes, names: Iterable[bytes], *, invert: bool) -> b
 def decoded(value: bytes) -> str:
     """A field's value as a person reads it: unfolded, encoded words decoded, the blanks between adjacent ones
     dropped (RFC 2047 section 6.2). Words that cut a character in two are joined before they are decoded.
-    Octets outside of words are UTF-8 if they can be, else Latin-1."""
+    Octets outside of words are UTF-8 if they can be, else Latin-1. Never holds a line end, nor NUL, not
+    even one that was hidden in a word."""
     value = unfold(value).translate(_STRAY)
     if b"=?" not in value:
         return text_of(value)
-    return "".join(_decode_words(value))
+    return "".join(_decode_words(value)).translate(_STRAY_TEXT)
 
 
 def _decode_words(value: bytes) -> list[str]:
