@@ -379,3 +379,18 @@ async def test_refusals_have_their_number(form: dict[str, str], number: int):
         answer = await token(s, **form)
         assert answer.json()["error_codes"] == [number]
         assert answer.status_code in (400, 401)
+
+
+async def test_the_device_page_decides_too():
+    async with staged() as s:
+        app = await public(s)
+        flow = await off_loop(app.initiate_device_flow, scopes=MAIL)
+        assert "alice@example.com" in (await s.http.get(flow["verification_uri"])).text
+        wrong = await s.http.post(
+            flow["verification_uri"], data={"user_code": "NOPE", "username": "alice@example.com"}
+        )
+        assert wrong.status_code == 400
+        form = {"user_code": flow["user_code"].lower(), "username": "alice@example.com"}
+        assert (await s.http.post(flow["verification_uri"], data=form)).status_code == 200
+        answer = await off_loop(app.acquire_token_by_device_flow, flow)
+        assert claims_of(answer["access_token"])["upn"] == "alice@example.com"

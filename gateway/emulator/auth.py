@@ -173,16 +173,16 @@ class SignIn:
         )
         return _page(
             "Enter code",
-            f'<form method="post"><input name="user_code" autofocus><select name="user">{people}</select>'
+            '<form method="post"><input name="user_code" autofocus>'
+            f'<select name="username">{people}</select>'
             '<button name="decision" value="approve">Approve</button>'
             '<button name="decision" value="decline">Decline</button></form>',
         )
 
     async def device_decision(self, request: Request) -> Response:
         form = await _form(request)
-        done = self._entra.decide_device(
-            form.get("user_code", ""), form.get("user", ""), form.get("decision", "approve")
-        )
+        user = form.get("username", "")
+        done = self._entra.decide_device(form.get("user_code", ""), user, form.get("decision", "approve"))
         return _page(
             "Done" if done else "That code did not work", "You may close this page.", 200 if done else 400
         )

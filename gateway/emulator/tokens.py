@@ -7,6 +7,7 @@ token. Signatures are real all the same, so that a client that validates them ca
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import hmac
 import json
@@ -130,11 +131,17 @@ def unb64(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
+@functools.cache
+def _signing_key() -> rsa.RSAPrivateKey:
+    """One key for the life of the process: making one takes a tenth of a second."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
 class Signer:
-    """RS256 under one key made at start."""
+    """RS256 under the key of this process."""
 
     def __init__(self) -> None:
-        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self._key = _signing_key()
         numbers = self._key.public_key().public_numbers()
         self._n = b64(numbers.n.to_bytes(256, "big"))
         self.kid = b64(hashlib.sha256(self._n.encode()).digest())[:27]
