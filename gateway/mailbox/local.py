@@ -25,6 +25,7 @@ from gateway.graph.mail import IMAP_DELETED, MACHINE_KEYWORDS, PR_LAST_VERB, PR_
 from gateway.graph.model import Message
 from gateway.graph.props import Property, parse_property, props
 from gateway.store.api import Local, MessageRow, Upsert
+from gateway.wire.chars import ATOM_CHAR_CLASS
 
 FORWARDED = b"$Forwarded"
 
@@ -41,9 +42,8 @@ MACHINE_NAMES = (
 )  # fmt: skip
 _MACHINE = {name.lower(): name for name in MACHINE_NAMES}
 
-_NOT_ATOM = re.compile(
-    rb"[^!#-$&\'+-\[^-z|}~]|=(?=[0-9A-Fa-f]{2})"
-)  # not ATOM-CHAR (RFC 9051 section 9), or our escape
+# Not an ATOM-CHAR (RFC 9051 section 9), or what would read as our escape.
+_NOT_ATOM = re.compile(rb"[^" + ATOM_CHAR_CLASS + rb"]|=(?=[0-9A-Fa-f]{2})")
 _ESCAPE = re.compile(rb"=([0-9A-Fa-f]{2})")
 
 
