@@ -79,11 +79,11 @@ class Context:
     tls: ssl.SSLContext | None = None  # what STARTTLS offers; None: no STARTTLS
 
 
-class Gone(Exception):  # noqa: N818  # not a fault: the peer has closed the connection
+class Gone(Exception):  # not a fault: the peer has closed the connection
     """The peer is no longer there; nothing more can be said to it."""
 
 
-class Farewell(Exception):  # noqa: N818  # not a fault: the connection ends in good order
+class Farewell(Exception):  # not a fault: the connection ends in good order
     """End this session with `* BYE text`."""
 
     def __init__(self, text: str, code: bytes = b"") -> None:

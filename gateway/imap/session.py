@@ -196,10 +196,10 @@ class Session:
         self.channel.send(self.out.take())
 
     async def _part(self) -> None:
-        with suppress(GatewayError):
-            await self.leave()
         if self.account is not None:
             self.context.census.leave(f"user {self.account.name}")
+        with suppress(GatewayError):
+            await self.leave()
 
     async def _react(self, item: Command | Event) -> None:
         if isinstance(item, Command):

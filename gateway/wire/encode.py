@@ -16,7 +16,7 @@ from gateway.wire.chars import ASTRING_ATOM, QUOTABLE
 CRLF = b"\r\n"
 NIL = b"NIL"
 TEXT_OCTETS = 400  # of the human-readable text of a status line
-CODE_OCTETS = 8000  # of a response code
+CODE_OCTETS = 900_000  # of a response code; a COPYUID of scattered messages is long, and half of it is wrong
 QUOTED_OCTETS = 1000  # longer strings go as literals: some clients' line buffers are small
 
 # RFC 9051 section 9, text: TEXT-CHAR, and here no control characters either

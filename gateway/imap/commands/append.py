@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 @handles(AppendStart, State.LOGGED_IN, name="APPEND", missing=b"TRYCREATE")
 async def append(s: Session, cmd: AppendStart) -> Reply:
+    """If the mailbox is open here, its view has the message by now, and EXISTS comes before the reply."""
     literal = s.literal
     if literal is None:
         raise AssertionError("APPEND without a literal")
@@ -33,7 +34,6 @@ async def append(s: Session, cmd: AppendStart) -> Reply:
         result = await s.user.append(cmd.mailbox, spool, cmd.flags, cmd.internal_date)
     finally:
         await spool.close()
-    await _refresh(s, cmd.mailbox)
     return Reply("APPEND completed", b"APPENDUID %d %d" % (result.uid_validity, result.uid))
 
 
@@ -41,9 +41,3 @@ async def _receive(literal: IncomingLiteral, spool: Spool) -> None:
     async with aclosing(literal.chunks()) as chunks:
         async for chunk in chunks:
             await spool.write(chunk)
-
-
-async def _refresh(s: Session, mailbox: str) -> None:
-    """Into the open mailbox: its EXISTS should come before the reply (RFC 9051 section 6.3.12)."""
-    if s.selected is not None and s.folder.name == mailbox:
-        await s.folder.poll()

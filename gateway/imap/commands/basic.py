@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.core.errors import BadCommand, Unavailable
+from gateway.core.errors import BadCommand, GatewayError
 from gateway.imap.caps import ENABLABLE
 from gateway.imap.spec import Reply, State, handles
 from gateway.wire.command import Capability, Check, Enable, Id, Logout, Noop, StartTls
@@ -26,7 +26,7 @@ async def noop(s: Session, cmd: Noop) -> Reply | None:
         return None
     try:
         await s.folder.poll()
-    except Unavailable:
+    except GatewayError:
         return Reply("NOOP completed, but the backend does not answer")
     return None
 
