@@ -12,7 +12,7 @@ import hmac
 import json
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -21,6 +21,8 @@ from gateway.emulator.tokens import (
     GRAPH_ID,
     AccessTokens,
     App,
+    AuthCode,
+    DeviceCode,
     Directory,
     Expiring,
     Session,
@@ -59,31 +61,6 @@ class OAuthError(Exception):
         self.text = text
         self.status = status
         self.suberror = suberror
-
-
-@dataclass(slots=True)
-class DeviceCode:
-    """A device sign-in under way. `decision` is "" until the user said approve or decline."""
-
-    app: App
-    scopes: str
-    user_code: str
-    decision: str = ""
-    user: User | None = None
-    polled: float = field(default=float("-inf"))
-
-
-@dataclass(frozen=True, slots=True)
-class AuthCode:
-    """What an authorization code stands for; used once."""
-
-    app: App
-    user: User
-    scopes: str
-    redirect: str
-    nonce: str
-    challenge: str
-    method: str
 
 
 class Entra:

@@ -237,6 +237,31 @@ class Session:
     scopes: frozenset[str]
 
 
+@dataclass(slots=True)
+class DeviceCode:
+    """A device sign-in under way. `decision` is "" until the user said approve or decline."""
+
+    app: App
+    scopes: str
+    user_code: str
+    decision: str = ""
+    user: User | None = None
+    polled: float = field(default=float("-inf"))
+
+
+@dataclass(frozen=True, slots=True)
+class AuthCode:
+    """What an authorization code stands for; used once."""
+
+    app: App
+    user: User
+    scopes: str
+    redirect: str
+    nonce: str
+    challenge: str
+    method: str
+
+
 class AccessTokens:
     """Issues access tokens and knows whom a presented one speaks for."""
 
