@@ -44,7 +44,7 @@ class SpoolBudget:
         """Waits, first come first served, those that hold octets already before those that come. A caller
         that is cancelled has taken nothing."""
         queue = self._growing if lease.octets else self._coming
-        if not queue and self._allows(lease, octets):
+        if self._over is lease or (not queue and self._allows(lease, octets)):
             self._give(lease, octets)
             return
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
