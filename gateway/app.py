@@ -11,7 +11,6 @@ import logging
 import random
 import ssl
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +30,8 @@ from gateway.mailbox.account import MailboxAccount
 from gateway.mailbox.accounts import Directory
 from gateway.mailbox.bodies import Bodies
 from gateway.mailbox.cache import BodyCache
-from gateway.mailbox.context import AccountContext
+from gateway.mailbox.clock import SystemClock
+from gateway.mailbox.context import AccountContext, Settings
 from gateway.mailbox.credentials import Credentials
 from gateway.mailbox.hub import Hubs
 from gateway.mailbox.spool import SpoolBudget
@@ -42,31 +42,6 @@ from gateway.web.metrics import Metrics
 from gateway.web.server import WebServer
 
 log = structlog.get_logger()
-
-
-class SystemClock:
-    """The machine's clock."""
-
-    def time(self) -> float:
-        return time.time()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-
-@dataclass(frozen=True, slots=True)
-class MailboxSettings:
-    """Implements `mailbox.context.Settings`."""
-
-    rfc822_size: str
-    expunge: str
-    read_receipts: str
-    poll_interval: float
-    labels: tuple[str, ...]
-    header_mismatch: str
 
 
 @dataclass(slots=True)
@@ -215,9 +190,9 @@ def _limits(config: Config) -> Limits:
     )  # fmt: skip
 
 
-def _mailbox_settings(config: Config) -> MailboxSettings:
+def _mailbox_settings(config: Config) -> Settings:
     imap = config.imap
-    return MailboxSettings(
+    return Settings(
         imap.rfc822_size, imap.expunge, imap.read_receipts, imap.poll_interval, imap.labels,
         config.submission.header_mismatch,
     )  # fmt: skip

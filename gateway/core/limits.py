@@ -21,7 +21,9 @@ class Limits:
     command_total: int = 1 * MIB  # octets of one command with all its literals (not APPEND's message)
     append: int = 150 * MIB  # (config) octets of one APPEND; APPENDLIMIT announces it
     append_landable: int = 35 * MIB  # (config) octets that the mailbox's own size limit lets us land
-    swallow_factor: int = 2  # an oversized {n+} up to swallow_factor * append is read and dropped, then NO; beyond: BYE
+    swallow_factor: int = (
+        2  # an oversized {n+} up to swallow_factor * append is read and dropped, then NO; beyond: BYE
+    )
     paren_depth: int = 32  # nesting of lists and search keys
     search_depth: int = 100  # nesting of NOT and OR, parentheses included; a chain of ORs is not nesting
     list_items: int = 10_000  # items in one parenthesised list

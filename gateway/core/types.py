@@ -30,6 +30,7 @@ class SystemFlag(IntFlag):
     DRAFT = 16
 
 
+NO_SYSTEM_FLAGS = SystemFlag(0)
 SYSTEM_FLAG_NAMES: dict[SystemFlag, bytes] = {
     SystemFlag.ANSWERED: b"\\Answered",
     SystemFlag.FLAGGED: b"\\Flagged",
@@ -47,7 +48,7 @@ class Flags:
     """The flags of one message. `keywords` keep the spelling first seen; they compare ASCII-case-insensitively,
     so callers keep one spelling per folder."""
 
-    system: SystemFlag = SystemFlag(0)
+    system: SystemFlag = NO_SYSTEM_FLAGS
     keywords: frozenset[bytes] = frozenset()
 
     def names(self) -> list[bytes]:

@@ -17,6 +17,9 @@ from gateway.mime.part import Part
 from gateway.wire.searchkey import SearchKey
 
 
+NO_OBJECT_ID = ObjectId("")
+
+
 class Need(IntFlag):
     """What a row must hold, cheapest first: INDEX is memory, META a listing (hundreds per request), SIZE an exact
     size by decision 3's rule, MIME one GET per message."""
@@ -177,7 +180,7 @@ class MailboxInfo:
     selectable: bool
     subscribed: bool
     no_inferiors: bool = False
-    mailbox_id: ObjectId = ObjectId("")
+    mailbox_id: ObjectId = NO_OBJECT_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +194,7 @@ class MailboxStatus:
     highest_modseq: int
     deleted: int = 0
     size: int = 0
-    mailbox_id: ObjectId = ObjectId("")
+    mailbox_id: ObjectId = NO_OBJECT_ID
 
 
 class Folder(Protocol):

@@ -19,7 +19,6 @@ from gateway.mailbox.translate import first_error
 from gateway.store.api import Applied, FolderRow
 
 PAGES_IN_FLIGHT = 3  # of the four slots; the last is left to somebody who waits
-WALK_FIELDS = ("id", "parentFolderId")
 
 
 class FirstSync:
@@ -53,13 +52,12 @@ class FirstSync:
         return await self._ctx.store.finish_first_sync(self._row.key, link=link)
 
     async def _walk(self) -> tuple[set[MessageId] | None, str]:
-        """The ids delta knows and the link to go on from; None where a full mailbox refuses delta (trap 10)."""
+        """The ids delta knows and the link to go on from; None where a full mailbox refuses delta (trap 10). What
+        is selected here is baked into the link (contract section 12), so it is what later rounds need."""
         walked: set[MessageId] = set()
         link = ""
         try:
-            async for page in self._ctx.graph.delta(
-                self._row.id, None, fields=WALK_FIELDS, properties=(), priority=self._priority
-            ):
+            async for page in self._ctx.graph.delta(self._row.id, None, priority=self._priority):
                 for message in page.value:
                     change = walked.discard if message.removed is not None else walked.add
                     change(MessageId(message.id))

@@ -48,10 +48,10 @@ class Intake:
         if learnt:
             await self._ctx.store.put_local(self._ctx.account, learnt)
         local = {**local, **learnt}
-        rows = [
-            (epoch(message.received_date_time) or 0, upsert_of(message, local.get(key), self._keywords, known=known.get(key)))
-            for key, message in zip(ids, messages, strict=True)
-        ]  # fmt: skip
+        rows: list[tuple[int, Upsert]] = []
+        for key, message in zip(ids, messages, strict=True):
+            row = upsert_of(message, local.get(key), self._keywords, known=known.get(key))
+            rows.append((epoch(message.received_date_time) or 0, row))
         return [row for _, row in sorted(rows, key=lambda pair: (pair[0], pair[1].id))]
 
     async def take(

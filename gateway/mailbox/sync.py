@@ -163,21 +163,22 @@ class FolderSync:
     ) -> tuple[list[Message], set[MessageId]]:
         """The messages as they are now, with the properties that a delta without `$expand` leaves out; and the
         ids that are not in this folder any more."""
-        if self._ctx.graph.delta_expands and not again:
-            return list(news), set()
-        wanted = [MessageId(message.id) for message in news] + sorted(again)
+        told = [message for message in news if _is_whole(message)]
+        partial = [message for message in news if not _is_whole(message)]
+        wanted = [MessageId(message.id) for message in partial] + sorted(again)
         if not wanted:
-            return [], set()
-        if len(news) > MANY_CHANGED:
-            since = min(message.last_modified_date_time or "1900-01-01T00:00:00Z" for message in news)
+            return told, set()
+        if len(partial) > MANY_CHANGED:
+            since = min(message.last_modified_date_time or "1900-01-01T00:00:00Z" for message in partial)
             listed = await list_folder(
                 self._ctx, self._id, filter=f"lastModifiedDateTime ge {since}", order=None, priority=priority
             )
             found = {MessageId(message.id): message for message in listed}
             left = [key for key in wanted if key not in found]
             messages, lost = await self._get(left, priority)
-            return [*found.values(), *messages], lost
-        return await self._get(wanted, priority)
+            return [*told, *found.values(), *messages], lost
+        messages, lost = await self._get(wanted, priority)
+        return [*told, *messages], lost
 
     async def _get(
         self, ids: Sequence[MessageId], priority: Priority
@@ -246,3 +247,9 @@ class FolderSync:
 def _is_echo(message: Message, known: MessageRow | None) -> bool:
     """What we know already, be it our own write coming back (invariant 9) or a replay."""
     return known is not None and bool(message.etag) and message.etag == known.etag
+
+
+def _is_whole(message: Message) -> bool:
+    """Whether the delta row carries all that a row of ours needs. Every message has a size property, so without
+    any property the delta came without `$expand` (refused, or baked into the link before it was known)."""
+    return message.single_value_extended_properties is not None and message.received_date_time is not None

@@ -11,14 +11,20 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._graph = Counter(
-            "gateway_graph_requests_total", "Graph requests by method and status", ["method", "status"], registry=self.registry
-        )  # fmt: skip
+            "gateway_graph_requests_total",
+            "Graph requests by method and status",
+            ["method", "status"],
+            registry=self.registry,
+        )
         self._graph_seconds = Histogram(
             "gateway_graph_seconds", "Time of one Graph request", registry=self.registry
         )
         self._commands = Counter(
-            "gateway_imap_commands_total", "IMAP commands by name and result", ["command", "result"], registry=self.registry
-        )  # fmt: skip
+            "gateway_imap_commands_total",
+            "IMAP commands by name and result",
+            ["command", "result"],
+            registry=self.registry,
+        )
         self._connections = Gauge(
             "gateway_connections", "Open connections by protocol", ["protocol"], registry=self.registry
         )
