@@ -127,7 +127,7 @@ class Folders(MailboxCalls):
 
     async def delete_folder(self, folder: str) -> None:
         """Under Deleted Items it goes; from there it is gone for good. OutcomeUnknown possible."""
-        await self.call(self.request("DELETE", "/mailFolders/{folder}", folder, expect=GONE))
+        await self.call_fresh(self.request("DELETE", "/mailFolders/{folder}", folder, expect=GONE))
 
     async def _folder(self, request: Request) -> MailFolder:
         """The folder answered; for one made a moment ago a 404 may be lag."""

@@ -150,11 +150,11 @@ class Writing(MailboxCalls):
 
     async def delete(self, id: str) -> None:
         """See `MailboxClient.delete`. NotFound: it was gone already (trap 43)."""
-        await self.call(self.request("DELETE", MESSAGE, id, expect=GONE))
+        await self.call_fresh(self.request("DELETE", MESSAGE, id, expect=GONE))
 
     async def permanent_delete(self, id: str) -> None:
         """To Purges, out of its owner's reach. Global cloud only. OutcomeUnknown possible."""
-        await self.call(self.request("POST", MESSAGE + "/permanentDelete", id, expect=GONE))
+        await self.call_fresh(self.request("POST", MESSAGE + "/permanentDelete", id, expect=GONE))
 
     def _base64(self, mime: bytes) -> bytes:
         self._must_fit(4 * -(-len(mime) // 3))
