@@ -39,6 +39,7 @@ from gateway.store.sqlite import SqliteStore
 
 ACCOUNT = AccountId("alice@example.com")
 NOW = 1_780_000_000
+FIRST = 1001  # the first UID in a folder whose first sync found nothing (decision 1)
 SPECIAL = ("inbox", "drafts", "sentitems", "deleteditems", "outbox", "recoverableitemsdeletions")
 PLAIN = (
     b"From: bob@example.com\r\nTo: alice@example.com\r\nSubject: one\r\n"
