@@ -218,8 +218,6 @@ def answer(ctx: Context, status: int, item: Item) -> Response:
 def value(ctx: Context, message_id: str) -> Response:
     """`$value`: MIME in chunks; opaque S/MIME fails for good (trap 26)."""
     item = find(ctx, message_id)
-    if ctx.basic:
-        raise denied()
     if item.content.opaque and ctx.rule("smime-value-500"):
         raise GraphError(
             500, "ErrorMimeContentConversionFailed", "The conversion of the MIME content failed."

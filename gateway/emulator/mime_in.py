@@ -62,8 +62,8 @@ def read(raw: bytes, *, transported: bool) -> Parsed:
     plain_text = strip_html(body) if body_type == "html" else body
     kind, odata_type = _class(part)
     content = Content(
-        sender=_first(part, "sender") or author,
-        author=author or _first(part, "sender"),
+        sender=(_first(part, "sender") if author or transported else None) or author,
+        author=author or (_first(part, "sender") if transported else None),
         to=_all(part, "to"),
         cc=_all(part, "cc"),
         bcc=_all(part, "bcc"),

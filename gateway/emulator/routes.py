@@ -26,6 +26,7 @@ from gateway.emulator.errors import unknown_segment, wrong_method
 Handler = Callable[..., Response]
 
 READ: Final = "read"
+CONTENT: Final = "content"  # reading what Mail.ReadBasic hides
 WRITE: Final = "write"
 SEND: Final = "send"
 SETTINGS: Final = "settings"
@@ -67,7 +68,7 @@ _TABLE: Final[tuple[tuple[str, str, Handler, str], ...]] = (
     ("GET", "messages/*", messages.get, READ),
     ("PATCH", "messages/*", messages.patch, WRITE),
     ("DELETE", "messages/*", messages.delete, WRITE),
-    ("GET", "messages/*/$value", messages.value, READ),
+    ("GET", "messages/*/$value", messages.value, CONTENT),
     ("POST", "messages/*/move", messages.move, WRITE),
     ("POST", "messages/*/copy", messages.copy, WRITE),
     ("POST", "messages/*/permanentdelete", messages.permanent_delete, WRITE),
@@ -79,15 +80,15 @@ _TABLE: Final[tuple[tuple[str, str, Handler, str], ...]] = (
     ("POST", "messages/*/createreplyall", _verb(reply.draft, "replyall"), WRITE),
     ("POST", "messages/*/createforward", _verb(reply.draft, "forward"), WRITE),
     ("POST", "sendmail", send.send_mail, SEND),
-    ("GET", "messages/*/attachments", attach.list_all, READ),
+    ("GET", "messages/*/attachments", attach.list_all, CONTENT),
     ("POST", "messages/*/attachments", attach.create, WRITE),
     ("POST", "messages/*/attachments/createuploadsession", attach.create_session, WRITE),
-    ("GET", "messages/*/attachments/*", attach.get, READ),
+    ("GET", "messages/*/attachments/*", attach.get, CONTENT),
     ("DELETE", "messages/*/attachments/*", attach.delete, WRITE),
-    ("GET", "messages/*/attachments/*/$value", attach.value, READ),
-    ("GET", "messages/*/extensions", extensions.list_all, READ),
+    ("GET", "messages/*/attachments/*/$value", attach.value, CONTENT),
+    ("GET", "messages/*/extensions", extensions.list_all, CONTENT),
     ("POST", "messages/*/extensions", extensions.create, WRITE),
-    ("GET", "messages/*/extensions/*", extensions.get, READ),
+    ("GET", "messages/*/extensions/*", extensions.get, CONTENT),
     ("PATCH", "messages/*/extensions/*", extensions.patch, WRITE),
     ("DELETE", "messages/*/extensions/*", extensions.delete, WRITE),
     ("POST", "translateexchangeids", settings.translate_ids, USER),
@@ -113,6 +114,7 @@ _TABLE: Final[tuple[tuple[str, str, Handler, str], ...]] = (
 # Scopes of a token that satisfy a need (contract 1.3); `.Shared` and `.All` are added by the caller.
 SCOPES: Final[dict[str, frozenset[str]]] = {
     READ: frozenset({"mail.read", "mail.readwrite", "mail.readbasic", "mail.readbasic.all"}),
+    CONTENT: frozenset({"mail.read", "mail.readwrite"}),
     WRITE: frozenset({"mail.readwrite"}),
     SEND: frozenset({"mail.send"}),
     SETTINGS: frozenset({"mailboxsettings.read", "mailboxsettings.readwrite"}),

@@ -132,12 +132,12 @@ class Tenant:
 
     def _check_folder(self, ctx: Context, below: list[str]) -> None:
         """A message reached through a folder: the folder has to exist (contract 6.5)."""
-        if (
-            len(below) > 3
-            and below[0].lower() == "mailfolders"
-            and "messages" in (s.lower() for s in below[2:])
-        ):
-            folders.find(ctx.box, below[1])
+        names = [segment.lower() for segment in below]
+        if names[:1] != ["mailfolders"] or "messages" not in names[2:-1]:
+            return
+        at = names.index("messages", 2)
+        if names[at + 1] not in ("delta", "delta()", "$count"):
+            folders.find(ctx.box, below[at - 1])
 
     # -- what Outlook and the Internet do ------------------------------------------------------------
 
