@@ -72,20 +72,20 @@ async def carry(ctx: AccountContext, pairs: Sequence[Arrived]) -> None:
             await ctx.store.pin(ctx.account, target, pin)
 
 
-async def undelete_all(ctx: AccountContext, moved: Sequence[Arrived]) -> bool:
-    """Take \\Deleted off in Graph; False if it has to be tried again (the journal row stays)."""
+async def undelete_all(ctx: AccountContext, messages: Sequence[Message]) -> bool:
+    """Take \\Deleted off in Graph, their etags kept up to date; False if it has to be tried again (the
+    journal row stays)."""
     body = {"singleValueExtendedProperties": extended_properties({IMAP_DELETED: "0"})}
-    marked = [(at, row) for at, (row, _) in enumerate(moved) if SystemFlag.DELETED in row.flags.system]
-    if not marked:
+    if not messages:
         return True
     try:
-        answers = await ctx.graph.patch([Patch(row.id, body) for _, row in marked])
+        answers = await ctx.graph.patch([Patch(message.id, body) for message in messages])
     except GraphError:
         return False
-    for (at, row), answer in zip(marked, answers, strict=True):
+    for message, answer in zip(messages, answers, strict=True):
         if isinstance(answer, Message):
-            _newer(moved[at][1], answer)
-            ctx.writes.ended(row.id, ctx.clock.monotonic())
+            _newer(message, answer)
+            ctx.writes.ended(MessageId(message.id), ctx.clock.monotonic())
     return all(isinstance(answer, (Message, NotFound)) for answer in answers)
 
 

@@ -241,7 +241,8 @@ class _Move:
         results = await self._settled(ids, await move_all(ctx, ids, self.target.id))
         moved = [(r, a) for r, a in zip(rows, results, strict=True) if isinstance(a, Message)]
         self._judge(rows, results)
-        clean = not self.undelete or await undelete_all(ctx, moved)
+        marked = [m for row, m in moved if self.undelete and SystemFlag.DELETED in row.flags.system]
+        clean = await undelete_all(ctx, marked)
         applied = await arrive(ctx, self.target, moved, without=_taken_off(self.undelete))
         await leave(ctx, self.source.key, [*(row.id for row, _ in moved), *self.gone])
         if clean:
@@ -279,7 +280,7 @@ async def recover_move(ctx: AccountContext, row: JournalRow) -> None:
     there = {id: a for id, a in answers.items() if isinstance(a, Message) and is_in(a, work.target_id)}
     target = await ctx.store.folder(ctx.account, FolderId(work.target_id))
     moved = [(left[id], message) for id, message in there.items() if id in left]
-    if work.undelete and not await undelete_all(ctx, moved):
+    if work.undelete and not await undelete_all(ctx, list(there.values())):
         return
     if target is not None:
         fresh = [(source, message) for source, message in moved if source.id not in arrived]
