@@ -187,7 +187,7 @@ def _introduce(gateway: Gateway, facts: dict[str, Any], host: str, as_json: bool
     if as_json:
         print(json.dumps({"ready": True, **facts}), flush=True)
     else:
-        console.print(instructions(gateway.ports, facts, host), markup=False)
+        print(instructions(gateway.ports, facts, host), flush=True)
 
 
 @app.command()
