@@ -177,6 +177,22 @@ async def test_answers_that_overtook_each_other_end_in_the_store_s_state(store: 
     assert view.drain(expunge=True) == [Exists(2, 2)]
 
 
+async def test_an_answer_without_a_change_does_not_hide_the_change_before_it(store: Gated) -> None:
+    """A poll that found nothing answers with a mod-sequence that another's write made, and overtakes it."""
+    hubs, key = Hubs(store, change_log=100), await folder(store)
+    await write(store, hubs, key, new("a", "b"))
+    hub = await hubs.open(key)
+    view = hub.view(recent_from=1, takes_recent=False)
+    applied = await store.apply(key, [*flag("a"), *flag("b")], [])
+    nothing = await store.apply(key, flag("a"), [])
+    size = await store.apply(key, [Upsert(MessageId("a"), size=77)], [])
+    for one in (nothing, size, applied):
+        hubs.refresh(key, one)
+    await settled(hub)
+    assert [change.seq for change in view.drain(expunge=True) if isinstance(change, Flagged)] == [1, 2]
+    assert level(hub, await store.messages(key))
+
+
 async def test_a_write_nobody_delivered_is_found_with_the_next(store: Gated) -> None:
     hubs, key = Hubs(store, change_log=100), await folder(store)
     hub = await hubs.open(key)

@@ -127,6 +127,7 @@ def test_tell_covers_one_drain_only() -> None:
     view = view_of(index)
     view.tell([1])
     view.drain(expunge=False)
+    assert not view._told, "a session must not gather what it told"
     index.merge(2, [row(1, 2, SEEN)], [])
     assert view.drain(expunge=False) == [flagged(1, 1, 2)]
 
@@ -288,4 +289,5 @@ def test_three_clients_equal_the_server(steps: list[Any], change_log: int, start
         client.hear(client.view.drain(expunge=True), index)
         assert client.flags == truth
         assert client.uids == sorted(truth)
+    index.bury()  # views that went without draining leave theirs until the next change
     assert index.ghosts == 0

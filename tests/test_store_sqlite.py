@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sqlite3
 import stat
 import time
@@ -165,13 +166,14 @@ async def test_a_full_disk_is_unavailable_and_passes(store: SqliteStore) -> None
     await a_folder(store)
     pages = await store._engine.write(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
     await store._engine.write(lambda db: db.execute(f"PRAGMA max_page_count = {pages}").fetchone())
-    big = bytes(n % 251 for n in range(300_000))
+    big = random.Random(1).randbytes(300_000)
     results = await asyncio.gather(
         store.put_original(ME, A, big), *(store.put_original(ME, A, big + b"%d" % n) for n in range(5)),
         return_exceptions=True,
     )  # fmt: skip
     assert {type(result) for result in results} == {Unavailable}
     assert await store.original(ME, A) is None
+    assert await store.folders(ME)
     await store._engine.write(lambda db: db.execute("PRAGMA max_page_count = 1000000").fetchone())
     await store.put_original(ME, A, big)
     assert await store.original(ME, A) == big
@@ -229,3 +231,16 @@ async def test_a_hundred_thousand_messages(store: SqliteStore) -> None:
     assert times["load"] < 4
     assert times["apply"] < 0.5
     assert times["since"] < 0.2
+
+
+async def test_an_answer_is_given_only_for_what_is_stored_when_the_disk_fills_up(store: SqliteStore) -> None:
+    """SQLite may give up a whole transaction when it is full: those that shared it must all hear of it."""
+    pages = await store._engine.write(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
+    await store._engine.write(lambda db: db.execute(f"PRAGMA max_page_count = {pages + 40}").fetchone())
+    rng = random.Random(2)
+    bodies = {MessageId(f"m{n}"): rng.randbytes(rng.choice([100, 30_000, 90_000])) for n in range(40)}
+    jobs = [store.put_original(ME, id, data) for id, data in bodies.items()]
+    results = await asyncio.gather(*jobs, return_exceptions=True)
+    assert {type(result) for result in results} == {type(None), Unavailable}
+    for (id, data), result in zip(bodies.items(), results, strict=True):
+        assert await store.original(ME, id) == (data if result is None else None)

@@ -1,10 +1,10 @@
 """The only door into a folder's index (invariants 3 and 4): whoever changed the store, its `Applied` comes
 here.
 
-Mod-sequences of a folder rise by one with each `apply`. A hub takes an `Applied` in if it is the next one;
-one that comes too early (answers overtook each other, a cancelled command never delivered its own, another
-process wrote) makes it read what is missing from the store. So an index always shows a state that the store
-had.
+Mod-sequences of a folder rise by one with each `apply` that clients are told of. A hub takes an `Applied`
+in if it made the next one; one that comes too early (answers overtook each other, a cancelled command never
+delivered its own, another process wrote) makes it read what is missing from the store. So an index always
+shows a state that the store had.
 """
 
 from __future__ import annotations
@@ -59,8 +59,10 @@ class FolderHub:
         self._awaited = max(self._awaited, applied.modseq)
         if not self._loaded:
             return
-        if applied.modseq <= self.index.modseq + 1:
+        if applied.advanced and applied.modseq == self.index.modseq + 1:
             self._merge(applied.modseq, applied)
+        else:
+            self.index.correct(applied.rows)
         if self.behind:
             self._catch_up_later()
 

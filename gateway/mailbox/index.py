@@ -108,11 +108,10 @@ class FolderIndex:
         Whether any view may have to tell something. Changes that are older than what is known do nothing but
         correct sizes and dates, which no client is told of.
         """
-        known = [(at, row) for row in rows if (at := self.position(row.uid)) >= 0]
-        for at, row in known:
-            self._correct(at, row)
+        self.correct(rows)
         if modseq <= self.modseq:
             return False
+        known = [(at, row) for row in rows if (at := self.position(row.uid)) >= 0]
         changed: list[tuple[int, int]] = [(row.modseq, row.uid) for at, row in known if self._reflag(at, row)]
         born = [row for row in rows if row.uid > self.last_uid]
         ended = sorted({at for uid in gone if (at := self.position(uid)) >= 0})
@@ -122,6 +121,14 @@ class FolderIndex:
         self._log.extend(sorted(changed))
         self.modseq = modseq
         return bool(changed)
+
+    def correct(self, rows: Iterable[MessageRow]) -> None:
+        """Take over what no client is told of: sizes and dates, of rows not older than what is known."""
+        for row in rows:
+            at = self.position(row.uid)
+            if at >= 0 and row.modseq >= self.modseqs[at]:
+                self.sizes[at] = min(row.size, LARGEST_SIZE)
+                self.dates[at] = row.internal_date
 
     def watch(self, view: Watcher) -> None:
         """Keep expunged messages aside for this view as long as it lives and has not drained past them."""
@@ -137,11 +144,6 @@ class FolderIndex:
     def ghosts(self) -> int:
         """How many expunged messages are kept aside."""
         return len(self._ghosts)
-
-    def _correct(self, at: int, row: MessageRow) -> None:
-        if row.modseq >= self.modseqs[at]:
-            self.sizes[at] = min(row.size, LARGEST_SIZE)
-            self.dates[at] = row.internal_date
 
     def _reflag(self, at: int, row: MessageRow) -> bool:
         if row.modseq <= self.modseqs[at]:

@@ -99,12 +99,16 @@ class Upsert:
 
 @dataclass(slots=True)
 class Applied:
-    """What one `apply` did: the folder's new highest mod-sequence and the rows that changed, tombstones by
-    UID."""
+    """What one `apply` did: the folder's highest mod-sequence and the rows that changed, tombstones by UID.
+
+    `advanced`: this apply made that mod-sequence, one above the last. Otherwise it was so before: what made
+    it is another's `Applied`, which may still be on its way to whoever gathers them.
+    """
 
     modseq: ModSeq
     rows: list[MessageRow] = field(default_factory=list)
     gone: list[Uid] = field(default_factory=list)
+    advanced: bool = False
 
 
 @dataclass(slots=True)

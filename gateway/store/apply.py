@@ -139,8 +139,8 @@ def _write(db: sqlite3.Connection, draft: Draft, keep: int) -> Applied:
         return Applied(ModSeq(draft.modseq))
     rows = sorted(draft.changed.values(), key=lambda row: row.uid)
     gone = sorted(draft.gone)
-    if gone or any(row.modseq == draft.next_modseq for row in rows):
-        draft.modseq += 1
+    advanced = bool(gone) or any(row.modseq == draft.next_modseq for row in rows)
+    draft.modseq += advanced
     _write_rows(db, draft, rows, gone)
     uid_last = max([draft.uid_last, *(row.uid for row in rows)])
     db.execute(
@@ -150,7 +150,7 @@ def _write(db: sqlite3.Connection, draft: Draft, keep: int) -> Applied:
     forget(db, draft.account, draft.stale)
     if gone:
         prune(db, draft.folder, keep)
-    return Applied(ModSeq(draft.modseq), rows, gone)
+    return Applied(ModSeq(draft.modseq), rows, gone, advanced)
 
 
 def _write_rows(db: sqlite3.Connection, draft: Draft, rows: list[MessageRow], gone: list[Uid]) -> None:

@@ -132,4 +132,4 @@ def finish_first_sync(db: sqlite3.Connection, folder: int) -> Applied:
         "UPDATE folder SET ready = 1, modseq = ?, uid_next = ?, uid_last = ? WHERE key = ?",
         (modseq, uid_next, uid_last, folder),
     )
-    return Applied(ModSeq(modseq), all_messages(db, folder))
+    return Applied(ModSeq(modseq), all_messages(db, folder), advanced=True)
