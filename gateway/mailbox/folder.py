@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from gateway.core.errors import NoPermission
 from gateway.core.types import FlagChange, MessageId, ObjectId, SystemFlag, Uid
 from gateway.mailbox import changes, expunge, transfer
 from gateway.mailbox.api import CopyResult, Flagged, Need, Row, StoreResult
+from gateway.mailbox.bodies import Bodies
+from gateway.mailbox.context import AccountContext
 from gateway.mailbox.hub import FolderHub, Hubs
 from gateway.mailbox.index import Entry as Indexed
 from gateway.mailbox.names import Entry
@@ -22,20 +24,30 @@ from gateway.mailbox.search import Query
 from gateway.mailbox.sync import FolderSync
 from gateway.mailbox.translate import translated
 from gateway.mailbox.view import MailboxView
+from gateway.mailbox.watch import Watches
 from gateway.store.api import FolderRow, MessageRow
 from gateway.wire.searchkey import SearchKey
 
-if TYPE_CHECKING:
-    from gateway.mailbox.account import MailboxAccount
-
 EXPUNGE_MAX_AGE = 2.0  # seconds: decision 8, somebody else may have taken \\Deleted away
+
+
+class Home(Protocol):
+    """What an open folder needs of its account."""
+
+    ctx: AccountContext
+    bodies: Bodies
+    watches: Watches
+
+    async def row(self, name: str) -> FolderRow:
+        """The folder behind a name, as the store has it now. NoSuchMailbox."""
+        ...
 
 
 class OpenFolder:
     """Made by `open`; `close` ends it."""
 
     def __init__(
-        self, account: MailboxAccount, row: FolderRow, name: str, sync: FolderSync, hub: FolderHub, view: MailboxView,
+        self, account: Home, row: FolderRow, name: str, sync: FolderSync, hub: FolderHub, view: MailboxView,
         *, read_only: bool,
     ) -> None:  # fmt: skip
         self.name = name
@@ -54,7 +66,7 @@ class OpenFolder:
 
     @classmethod
     async def open(
-        cls, account: MailboxAccount, entry: Entry, sync: FolderSync, hubs: Hubs, *, read_only: bool
+        cls, account: Home, entry: Entry, sync: FolderSync, hubs: Hubs, *, read_only: bool
     ) -> OpenFolder:
         """The folder is synced; taking \\Recent is part of a read-write SELECT (decision 14)."""
         row = await account.row(entry.name)
