@@ -9,6 +9,7 @@ Invariants
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -78,6 +79,8 @@ class Session:
         self._bad_streak = 0
         self._farewell: Farewell | None = None
         self._over = False
+        self._busy_since: float | None = None  # when the running command began, if it may take long
+        self._heartbeat: asyncio.Task[None] | None = None
         self._afterwards: Callable[[], Awaitable[None]] | None = None
 
     # -- what handlers use --
@@ -138,8 +141,10 @@ class Session:
         await self.channel.drained()
 
     async def flush_if_full(self) -> None:
+        """Amid a long answer: hand on what is gathered, and let other sessions have their turn."""
         if self.out.size >= self.context.limits.flush:
             await self.flush()
+            await asyncio.sleep(0)
 
     async def leave(self) -> None:
         """Close the open mailbox, expunging nothing."""
@@ -183,8 +188,14 @@ class Session:
     async def _converse(self) -> None:
         self.out.status(b"*", Kind.OK, "ready", b"CAPABILITY " + self.capabilities())
         await self.flush()
-        while not self._over:
+        for turn in itertools.count(1):
+            if self._over:
+                break
             await self._react(self._ahead.popleft() if self._ahead else await self.channel.next_event())
+            if turn % self.context.limits.pipelined == 0:
+                await asyncio.sleep(
+                    0
+                )  # whoever sends thousands of commands ahead does not hold up the others
         if self._farewell is not None:
             self._say_bye(self._farewell)
 
@@ -196,6 +207,8 @@ class Session:
         self.channel.send(self.out.take())
 
     async def _part(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
         if self.account is not None:
             self.context.census.leave(f"user {self.account.name}")
         with suppress(GatewayError):
@@ -259,19 +272,24 @@ class Session:
         """Run the handler; a long silence is broken between responses, never inside one."""
         if spec.quick or spec.solo:
             return await spec.run(self, command)
-        keepalive = asyncio.ensure_future(self._keep_alive())
+        self._busy_since = self.context.clock.monotonic()
+        if self._heartbeat is None or self._heartbeat.done():
+            self._heartbeat = asyncio.ensure_future(self._beat())
         try:
             return await spec.run(self, command)
         finally:
-            keepalive.cancel()
+            self._busy_since = None
 
-    async def _keep_alive(self) -> None:
+    async def _beat(self) -> None:
+        """Signs of life while commands run. One task for many commands; it ends when it finds none running."""
         clock, pause = self.context.clock, self.context.settings.keepalive
-        while True:
-            await clock.sleep(pause)
-            if not self.mid_response and clock.monotonic() - self.channel.silent_since >= pause:
+        while self._busy_since is not None:
+            quiet = clock.monotonic() - max(self._busy_since, self.channel.silent_since)
+            if quiet >= pause and not self.mid_response:
                 self.out.status(b"*", Kind.OK, "Still working", b"INPROGRESS")
                 self.channel.send(self.out.take())
+                quiet = 0.0
+            await clock.sleep(pause - quiet if quiet < pause else pause)
 
     async def _answer(self, tag: bytes, reply: Reply) -> None:
         self.context.counters.replies[reply.kind.name] += 1
