@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
@@ -60,17 +62,42 @@ def emulator() -> Iterator[RunningEmulator]:
         yield running
 
 
+class Control:
+    """The emulator's control API. It lives in a thread of its own, so that waiting for it here is harmless."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
+
+    def forget(self) -> None:
+        self._client.delete("/log")
+
+    def heal(self) -> None:
+        self._client.delete("/faults")
+
+    def log(self) -> Any:
+        return self._client.get("/log").json()
+
+    def paths(self) -> list[str]:
+        return [f"{entry['method']} {entry['path'].partition('?')[0]}" for entry in self.log()["requests"]]
+
+    def fault(self, method: str, path: str, mode: str, *, count: int = 1, **how: object) -> None:
+        fault = {"method": method, "path": path, "mode": mode, "count": count, **how}
+        self._client.post("/faults", json=fault).raise_for_status()
+
+    def expire(self, what: str) -> None:
+        self._client.post(f"/{what}/expire").raise_for_status()
+
+
 @pytest.fixture
-def control(emulator: RunningEmulator) -> Iterator[httpx.Client]:
+def control(emulator: RunningEmulator) -> Iterator[Control]:
     with httpx.Client(base_url=emulator.control_url, verify=_tls(emulator)) as client:
-        client.delete("/log")
-        yield client
-        client.delete("/faults")
+        control = Control(client)
+        control.forget()
+        yield control
+        control.heal()
 
 
-def _tls(emulator: RunningEmulator) -> object:
-    import ssl
-
+def _tls(emulator: RunningEmulator) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=emulator.ca_file)
 
 
@@ -106,11 +133,6 @@ async def quick(emulator: RunningEmulator) -> AsyncIterator[Bench]:
     made = Bench(emulator, QUICK)
     yield made
     await made.client.aclose()
-
-
-def requests(control: httpx.Client) -> list[str]:
-    log = control.get("/log").json()["requests"]
-    return [f"{entry['method']} {entry['path'].partition('?')[0]}" for entry in log]
 
 
 async def ids_of(mailbox: GraphMailbox, folder: str) -> list[str]:
@@ -156,13 +178,13 @@ async def test_delta_walks_and_falls_back_without_expand(bench: Bench) -> None:
     assert ids[0] in {m.id for m in changed}
 
 
-async def test_a_dead_delta_link_is_a_resync_whatever_its_dress(bench: Bench, control: httpx.Client) -> None:
+async def test_a_dead_delta_link_is_a_resync_whatever_its_dress(bench: Bench, control: Control) -> None:
     for folder in ("drafts", "junkemail", "archive"):
         try:
             pages = [page async for page in bench.alice.delta(folder, None)]
         except NotFound:
             continue
-        control.post("/delta/expire")
+        control.expire("delta")
         with pytest.raises(ResyncNeeded):
             [page async for page in bench.alice.delta(folder, pages[-1].delta_link)]
 
@@ -187,7 +209,7 @@ async def test_folder_delta_and_tree_agree(bench: Bench) -> None:
     assert child.id in {folder.id for folder in changed}
 
 
-async def test_well_known_folders_come_in_a_batch(bench: Bench, control: httpx.Client) -> None:
+async def test_well_known_folders_come_in_a_batch(bench: Bench, control: Control) -> None:
     names = (
         "inbox",
         "drafts",
@@ -203,16 +225,16 @@ async def test_well_known_folders_come_in_a_batch(bench: Bench, control: httpx.C
     inbox = await bench.alice.get_folder("inbox")
     assert inbox.id == found["inbox"].id
     absent = len(names) - len(found)
-    assert requests(control).count("POST /v1.0/$batch") <= 1 + absent
+    assert control.paths().count("POST /v1.0/$batch") <= 1 + absent
 
 
-async def test_patch_of_a_hundred_costs_five_requests(bench: Bench, control: httpx.Client) -> None:
+async def test_patch_of_a_hundred_costs_five_requests(bench: Bench, control: Control) -> None:
     _, ids = await fill(bench.alice, "hundred", 100)
-    control.delete("/log")
+    control.forget()
     results = good(await bench.alice.patch([Patch(id, {"isRead": False}) for id in ids]))
     assert [message.id for message in results] == ids
     assert all(message.is_read is False and message.etag for message in results)
-    log = control.get("/log").json()
+    log = control.log()
     assert [entry["path"] for entry in log["requests"]].count("/v1.0/$batch") == 5
     assert len(log["requests"]) == 5
     assert log["max_in_flight"] <= 4
@@ -273,7 +295,7 @@ async def test_mime_draft_is_read_back_and_sent(bench: Bench) -> None:
         await bench.alice.send_draft("AAkALgAAAAAAHYQDEapmEc2byACqAC-EWg0A" + "A" * 32)
 
 
-async def test_send_mime_and_delete_once(bench: Bench, control: httpx.Client) -> None:
+async def test_send_mime_and_delete_once(bench: Bench, control: Control) -> None:
     await bench.alice.send_mime(MAIL % b"sent")
     _, ids = await fill(bench.alice, "gone", 1)
     await bench.alice.delete(ids[0])
@@ -296,10 +318,10 @@ async def test_a_404_for_what_was_just_made_is_waited_out(bench: Bench, emulator
     assert len(await ids_of(bench.alice, folder)) == 3
 
 
-async def test_too_large_mime_never_leaves(bench: Bench, control: httpx.Client) -> None:
+async def test_too_large_mime_never_leaves(bench: Bench, control: Control) -> None:
     with pytest.raises(TooLarge):
         await bench.alice.send_mime(b"x" * (3 * MIB + 1))
-    assert requests(control) == []
+    assert control.paths() == []
 
 
 async def test_attachments_small_and_by_upload_session(bench: Bench) -> None:
@@ -321,111 +343,86 @@ async def test_attachments_small_and_by_upload_session(bench: Bench) -> None:
     assert await bench.alice.attachment_value(draft.id, str(listed["b.bin"]["id"])) == large
 
 
-async def test_no_more_than_four_in_flight(bench: Bench, control: httpx.Client) -> None:
+async def test_no_more_than_four_in_flight(bench: Bench, control: Control) -> None:
     ids = await ids_of(bench.alice, "inbox")
-    control.delete("/log")
+    control.forget()
     await asyncio.gather(*(bench.alice.get([id]) for id in ids[:40]))
-    log = control.get("/log").json()
+    log = control.log()
     assert log["max_in_flight"] <= 4
     assert all(entry["status"] == 200 for entry in log["requests"])
 
 
-async def test_reads_survive_faults(quick: Bench, control: httpx.Client) -> None:
+async def test_reads_survive_faults(quick: Bench, control: Control) -> None:
     ids = await ids_of(quick.alice, "inbox")
-    for fault in (
-        {"mode": "reset"},
-        {"mode": "cut"},
-        {"mode": "hang"},
-        {"mode": "error", "status": 503, "retry_after": 0.1},
-        {"mode": "error", "status": 429, "retry_after": 0.25},
-        {"mode": "error", "status": 401},
-    ):
-        control.post("/faults", json={"method": "GET", "path": "/messages/", "count": 1, **fault})
+    faults: list[tuple[str, dict[str, object]]] = [
+        ("reset", {}),
+        ("cut", {}),
+        ("hang", {}),
+        ("error", {"status": 503, "retry_after": 0.1}),
+        ("error", {"status": 429, "retry_after": 0.25}),
+        ("error", {"status": 401}),
+    ]
+    for fault, how in faults:
+        control.fault("GET", "/messages/", fault, **how)
         (message,) = await quick.alice.get(ids[:1])
         assert isinstance(message, Message), fault
         assert quick.records[-1].tries == 2, fault
 
 
-async def test_mime_cut_short_is_fetched_again(quick: Bench, control: httpx.Client) -> None:
+async def test_mime_cut_short_is_fetched_again(quick: Bench, control: Control) -> None:
     ids = await ids_of(quick.alice, "inbox")
     whole = await quick.alice.mime(ids[0])
-    control.post("/faults", json={"method": "GET", "path": "value", "count": 1, "mode": "cut"})
+    control.fault("GET", "value", "cut")
     assert await quick.alice.mime(ids[0]) == whole
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [{"mode": "reset"}, {"mode": "commit-then-fail", "status": 504}, {"mode": "hang"}, {"mode": "cut"}],
-)
-async def test_what_must_not_be_repeated_is_sent_once(
-    quick: Bench, control: httpx.Client, fault: dict[str, object]
-) -> None:
-    control.post("/faults", json={"method": "POST", "path": "sendMail", "count": 1, **fault})
-    control.delete("/log")
+@pytest.mark.parametrize("mode", ["reset", "commit-then-fail", "hang", "cut"])
+async def test_what_must_not_be_repeated_is_sent_once(quick: Bench, control: Control, mode: str) -> None:
+    control.fault("POST", "sendMail", mode)
+    control.forget()
     try:
         await quick.alice.send_mime(MAIL % b"once")
     except OutcomeUnknown:
         pass
     else:
-        assert fault["mode"] == "cut"  # half of an empty 202 is all of it
-    assert len(requests(control)) == 1
+        assert mode == "cut"  # half of an empty 202 is all of it
+    assert len(control.paths()) == 1
 
 
-async def test_a_copy_whose_answer_is_lost_is_unknown(quick: Bench, control: httpx.Client) -> None:
+async def test_a_copy_whose_answer_is_lost_is_unknown(quick: Bench, control: Control) -> None:
     folder, ids = await fill(quick.alice, "copies", 3)
-    control.post(
-        "/faults",
-        json={"method": "POST", "path": "batch", "count": 1, "mode": "commit-then-fail", "status": 0},
-    )
+    control.fault("POST", "batch", "commit-then-fail", status=0)
     results = await quick.alice.copy(ids, folder)
     assert all(isinstance(result, OutcomeUnknown) for result in results)
     assert len(await ids_of(quick.alice, folder)) == 6  # each copied once, none twice
 
 
-async def test_a_batch_survives_a_reset_of_absolute_patches(quick: Bench, control: httpx.Client) -> None:
+async def test_a_batch_survives_a_reset_of_absolute_patches(quick: Bench, control: Control) -> None:
     _, ids = await fill(quick.alice, "absolute", 30)
     for mode in ("reset", "cut", "commit-then-fail"):
-        control.post(
-            "/faults", json={"method": "POST", "path": "batch", "count": 1, "mode": mode, "status": 503}
-        )
+        control.fault("POST", "batch", mode, status=503)
         good(await quick.alice.patch([Patch(id, {"isRead": False}) for id in ids]))
 
 
-async def test_an_inner_429_is_repeated(quick: Bench, control: httpx.Client) -> None:
+async def test_an_inner_429_is_repeated(quick: Bench, control: Control) -> None:
     _, ids = await fill(quick.alice, "inner", 20)
-    control.post(
-        "/faults",
-        json={
-            "method": "PATCH", "path": "/messages/", "count": 3, "mode": "error", "status": 429,
-            "retry_after": 0.125,
-        },
-    )  # fmt: skip
+    control.fault("PATCH", "/messages/", "error", count=3, status=429, retry_after=0.125)
     good(await quick.alice.patch([Patch(id, {"isRead": False}) for id in ids]))
 
 
-async def test_throttled_beyond_patience_is_typed(quick: Bench, control: httpx.Client) -> None:
-    control.post(
-        "/faults",
-        json={
-            "method": "GET",
-            "path": "mailFolders",
-            "count": 1,
-            "mode": "error",
-            "status": 429,
-            "retry_after": 60,
-        },
-    )
+async def test_throttled_beyond_patience_is_typed(quick: Bench, control: Control) -> None:
+    control.fault("GET", "mailFolders", "error", status=429, retry_after=60)
     with pytest.raises(GraphError) as caught:
         await quick.alice.get_folder("inbox")
     assert type(caught.value).__name__ == "Throttled"
     assert caught.value.retry_after == 60
 
 
-async def test_expired_tokens_are_renewed_once(bench: Bench, control: httpx.Client) -> None:
+async def test_expired_tokens_are_renewed_once(bench: Bench, control: Control) -> None:
     await bench.alice.get_folder("inbox")
-    control.post("/tokens/expire")
+    control.expire("tokens")
     await asyncio.gather(*(bench.alice.get_folder("inbox") for _ in range(8)))
-    assert sum("/token" in line for line in requests(control)) <= 2
+    assert sum("/token" in line for line in control.paths()) <= 2
 
 
 async def test_a_wrong_secret_names_its_aadsts_number(emulator: RunningEmulator) -> None:
@@ -451,7 +448,7 @@ async def test_an_untrusted_certificate_ends_at_once(emulator: RunningEmulator) 
     await client.aclose()
 
 
-async def test_device_login_signs_in_for_good(emulator: RunningEmulator, control: httpx.Client) -> None:
+async def test_device_login_signs_in_for_good(emulator: RunningEmulator, control: Control) -> None:
     base_url = f"{emulator.base_url}/v1.0"
     sign_in = SignIn(
         authority=emulator.authority,
@@ -477,7 +474,7 @@ async def test_device_login_signs_in_for_good(emulator: RunningEmulator, control
     client = GraphClient(base_url, tokens, ca_file=emulator.ca_file)
     me = GraphMailbox(client, None)
     assert (await me.get_folder("inbox")).id
-    control.post("/tokens/expire")
+    control.expire("tokens")
     assert (await me.get_folder("inbox")).id
     await client.aclose()
 
@@ -485,4 +482,4 @@ async def test_device_login_signs_in_for_good(emulator: RunningEmulator, control
 def approve(emulator: RunningEmulator, prompt: DevicePrompt) -> None:
     """What the user does in the browser."""
     with httpx.Client(verify=_tls(emulator)) as browser:
-        browser.post(prompt.url, data={"user_code": prompt.code, "user": ALICE}).raise_for_status()
+        browser.post(prompt.url, data={"user_code": prompt.code, "username": ALICE}).raise_for_status()
