@@ -128,7 +128,8 @@ def test_conversation_and_parent_folder():
 def test_no_text_breaks_the_parser(text):
     from gateway.emulator.columns import MESSAGE_COLUMNS
     from gateway.emulator.errors import GraphError
-    from gateway.emulator.filter import Table, compile_filter
+    from gateway.emulator.filter import compile_filter
+    from gateway.emulator.filter_terms import Table
 
     with contextlib.suppress(GraphError):  # a 400
         compile_filter(

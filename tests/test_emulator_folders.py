@@ -193,6 +193,17 @@ def test_folder_properties_by_expand():
     assert set(values) == {"String 0x3613", "Integer 0x6751", "Long 0xe08", "SystemTime 0x670a"}
 
 
+def test_the_content_time_of_a_folder_moves_with_any_change_in_it():
+    kit = Kit()
+    name = kit.deliver()
+    path = "/mailFolders/inbox?$expand=singleValueExtendedProperties($filter=id eq 'SystemTime 0x670A')"
+    before = kit.get(path).json["singleValueExtendedProperties"]
+    kit.settle()
+    assert kit.get(path).json["singleValueExtendedProperties"] == before
+    kit.patch(f"/messages/{name}", {"categories": ["x"]})
+    assert kit.get(path).json["singleValueExtendedProperties"] != before
+
+
 def test_outlook_can_make_siblings_of_one_name():
     kit = Kit()
     made(kit, "Twin")

@@ -93,6 +93,7 @@ def test_read_only_names_are_ignored_and_unknown_ones_refused():
     {"flag": {"flagStatus": "maybe"}}, {"flag": {"nonsense": 1}}, {"singleValueExtendedProperties": [{"id": "x"}]},
     {"singleValueExtendedProperties": [{"id": "Integer 0x1081", "value": "many"}]},
     {"singleValueExtendedProperties": [{"id": "Integer 0x1081", "value": 102}]},
+    {"singleValueExtendedProperties": [{"id": "String 0x1081", "value": "many"}]},
 ])  # fmt: skip
 def test_wrong_types_are_400(change):
     kit = Kit()
@@ -278,6 +279,8 @@ def test_copy_makes_a_new_id_with_equal_content():
     assert copied.status == 201
     twin = copied.json["id"]
     assert twin != name
+    assert kit.get(f"/messages/{twin}").code == "ErrorItemNotFound"
+    kit.settle()
     assert kit.value(twin) == kit.value(name)
     assert copied.json["categories"] == ["x"]
     assert expanded(kit, twin, "Integer 0x1081") == {"Integer 0x1081": "102"}

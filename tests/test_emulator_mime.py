@@ -5,8 +5,8 @@ import email.policy
 import hashlib
 
 import pytest
-from emulator_kit import ALICE, MAIL, Kit
-from hypothesis import given
+from emulator_kit import ALICE, IMMUTABLE, MAIL, Kit
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.emulator import corpus
@@ -240,6 +240,47 @@ def test_variants_of_odd_messages_keep_their_bytes(raw):
         raw.replace(b"Subject: x", b"Subject: x #3\r\n"),
         raw.replace(b"x", b"x #3"),
     )
+
+
+CHANGES = st.sampled_from(
+    [{"importance": "high"}, {"importance": "low"}, {"categories": ["a"]}, {"categories": []}, {"isRead": True},
+     {"flag": {"flagStatus": "flagged"}}, {"subject": "Öther"}, {"toRecipients": []}, {"internetMessageId": "<z@x>"},
+     {"body": {"contentType": "text", "content": "other"}}, {"isReadReceiptRequested": True},
+     {"singleValueExtendedProperties": [{"id": "String 0x1042", "value": "<p@x>"}]},
+     {"singleValueExtendedProperties": [{"id": "Boolean 0x0029", "value": "false"}]},
+     {"singleValueExtendedProperties": [
+         {"id": "String {00020386-0000-0000-c000-000000000046} Name x-a", "value": "1"}]}]
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(["received", "variant", "draft", "json", "landed"]), st.lists(CHANGES, max_size=5))
+def test_the_listed_digest_is_that_of_the_value_after_any_changes(kind, steps):
+    kit = Kit(off=("create-then-404", "conflict-without-if-match"))
+    makers = {
+        "received": lambda: kit.deliver(),
+        "variant": lambda: kit.tenant.deliver_variant(ALICE, "inbox", MAIL, 4, 1_700_000_000),
+        "draft": lambda: kit.draft(),
+        "json": lambda: kit.post("/messages", dict(LANDED), IMMUTABLE).json["id"],
+        "landed": lambda: kit.land(dict(LANDED))["id"],
+    }
+    name = makers[kind]()
+    for step in steps:
+        kit.patch(f"/messages/{name}", step)
+        kit.tenant.outlook_patch(ALICE, name, step)
+        raw = kit.value(name)
+        (listed,) = kit.tenant.listing(ALICE, None)
+        assert (listed["sha256"], listed["size"]) == (hashlib.sha256(raw).hexdigest(), len(raw))
+        assert b"\n" not in raw.replace(b"\r\n", b"")
+
+
+def test_a_variant_changed_in_outlook_keeps_its_own_message_id():
+    kit = Kit()
+    name = kit.tenant.deliver_variant(ALICE, "inbox", MAIL, 4, 1_700_000_000)
+    kit.tenant.outlook_patch(ALICE, name, {"subject": "New"})
+    raw = kit.value(name)
+    assert raw.count(b"Message-ID: <v4.one@example.net>\r\n") == 1
+    assert b"Subject: New\r\n" in raw
 
 
 # -- the walk --------------------------------------------------------------------------------------

@@ -113,6 +113,16 @@ def test_five_hundred_recipients_and_no_more():
     assert len(kit.tenant.outside) == 500
 
 
+def test_there_is_no_envelope_unless_that_rule_is_off():
+    kit = Kit()
+    asked = {"x-envelope-to": BOB, "content-type": "text/plain"}
+    mailed(kit, MINE, headers=asked)
+    assert len(inbox(kit, CAROL)) == 1
+    kit.rules.set("sendmail-no-envelope", False)
+    mailed(kit, MINE, headers=asked)
+    assert (len(inbox(kit, BOB)), len(inbox(kit, CAROL))) == (2, 1)
+
+
 def test_missing_fields_are_added_and_a_lying_sender_is_not():
     kit = Kit()
     mailed(kit, b"To: bob@example.com\r\nSender: eve@example.net\r\nSubject: bare\r\n\r\nBody.\r\n")

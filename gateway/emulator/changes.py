@@ -14,6 +14,7 @@ from gateway.emulator.mime_in import conversation_of, preview_of, strip_html, wo
 from gateway.emulator.mime_out import address_list, encode, mailbox
 from gateway.emulator.odata import Context
 from gateway.emulator.props import Prop
+from gateway.emulator.skeleton import Skeleton
 
 ANY_TIME: Final = frozenset(
     {"importance", "categories", "flag", "isread", "inferenceclassification", "singlevalueextendedproperties",
@@ -191,7 +192,9 @@ _CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
 def apply_flags(box: Mailbox, item: Item, state: Flags, changes: Changes) -> None:
     """Set what may change at any time, on a state whose edit has been announced."""
     values = changes.values
-    state.importance = values.get("importance", state.importance)
+    if values.get("importance", state.importance) != state.importance:
+        state.importance = values["importance"]
+        item.digest = None
     state.inference = values.get("inferenceclassification", state.inference)
     if "flag" in values:
         state.flag = _merged(state.flag, values["flag"])
@@ -237,6 +240,7 @@ def apply_draft(box: Mailbox, item: Item, changes: Changes) -> None:
     values = changes.values
     if not DRAFT_ONLY & values.keys():
         return
+    _materialise(item)
     content, headers = item.content, _header_changes(values)
     if "subject" in values:
         item.subject = values["subject"]
@@ -254,6 +258,14 @@ def apply_draft(box: Mailbox, item: Item, changes: Changes) -> None:
     elif skeleton is not None and headers:
         skeleton = skeleton.with_fields(headers)
     box.set_content(item, replace(content, skeleton=skeleton, **new))
+
+
+def _materialise(item: Item) -> None:
+    """Give a variant that is about to change its own skeleton."""
+    skeleton = item.content.skeleton
+    if item.variant and skeleton is not None:
+        item.content = replace(item.content, skeleton=Skeleton(skeleton.render(item.variant, item.sent)))
+        item.variant = 0
 
 
 def _header_changes(values: dict[str, Any]) -> dict[str, str | None]:

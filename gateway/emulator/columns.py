@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from gateway.emulator import mapi
 from gateway.emulator.errors import bad_request, inefficient
-from gateway.emulator.filter import Column, Filter, Table, compile_filter
+from gateway.emulator.filter import compile_filter
+from gateway.emulator.filter_terms import Column, Filter, Table
 from gateway.emulator.folder import Folder
 from gateway.emulator.items import Item
 from gateway.emulator.limits import limit

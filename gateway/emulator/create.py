@@ -16,9 +16,9 @@ from gateway.emulator.errors import GraphError, bad_body, quota
 from gateway.emulator.extensions import read_posted as read_extension
 from gateway.emulator.folder import Folder
 from gateway.emulator.items import Content, Flags, Item
-from gateway.emulator.limits import lag, limit
+from gateway.emulator.limits import limit
 from gateway.emulator.mailbox import Mailbox
-from gateway.emulator.messages import answer
+from gateway.emulator.messages import answer, fresh
 from gateway.emulator.mime_in import crlf, read
 from gateway.emulator.odata import Context
 from gateway.emulator.props import INTERNET_HEADERS, Prop
@@ -52,11 +52,6 @@ def create_in(ctx: Context, folder_id: str) -> Response:
 def _made(ctx: Context, item: Item) -> Response:
     fresh(ctx.box, item)
     return answer(ctx, 201, item)
-
-
-def fresh(box: Mailbox, item: Item) -> None:
-    """An item just made answers 404 for a moment (trap 42)."""
-    item.fresh_until = box.now() + lag(box.world, "create-then-404", "fresh_404_seconds")
 
 
 def posted_mime(ctx: Context) -> bytes:

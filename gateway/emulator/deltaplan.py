@@ -46,7 +46,8 @@ def interest(select: tuple[str, ...] | None) -> int:
 
 def plan(ctx: Context, folder: Folder, start: int, end: int, wanted: int) -> list[Row]:
     """The rows of one round; the same list for every page of it."""
-    key = (folder.number, start, end, wanted, ctx.prefer.immutable, tuple(sorted(ctx.options.change_types)))
+    rules = ctx.prefer.immutable, ctx.rule("immutable-id-hole"), ctx.options.change_types
+    key = (folder.number, start, end, wanted, *rules)
     plans = ctx.box.delta_plans
     if key not in plans:
         rows = _rows(ctx, folder, start, end, wanted)

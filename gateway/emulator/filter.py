@@ -7,22 +7,13 @@ and the window of receivedDateTime that lets a listing skip most of a folder.
 from __future__ import annotations
 
 import operator
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any, Final
 
 from gateway.emulator import props, times
 from gateway.emulator.errors import bad_request, too_complex, unsupported_filter
+from gateway.emulator.filter_terms import Column, Date, Filter, Table, Test, syntax, tokens
 
-Getter = Callable[[Any], Any]
-Test = Callable[[Any], bool]
-
-_TOKEN = re.compile(
-    r"\s*(?:(?P<string>'(?:[^']|'')*')|(?P<date>\d{4}-\d\d-\d\d(?:T[\d:.]+(?:Z|[+-]\d\d:\d\d)?)?)"
-    r"|(?P<number>-?\d+(?:\.\d+)?)|(?P<name>[A-Za-z_@$][\w.@/]*)|(?P<mark>[(),:]))",
-    re.IGNORECASE,
-)
 _COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "eq": operator.eq,
     "ne": operator.ne,
@@ -38,39 +29,9 @@ _FUNCTIONS: Final[dict[str, Callable[[str, str], bool]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A property to filter by: its kind (str, bool, time, id, enum, number) and how to read it."""
-
-    kind: str
-    get: Getter
-
-
-@dataclass(slots=True)
-class Filter:
-    """A compiled filter. `paths`: properties in order; `low`/`high`: bounds of receivedDateTime."""
-
-    test: Test
-    paths: list[str]
-    low: float | None = None
-    high: float | None = None
-    nodes: int = 0
-    message_id: str | None = None
-
-
-@dataclass(slots=True)
-class Table:
-    """What an entity set lets one filter on. `lambdas`: a collection's values, None if refused."""
-
-    columns: Mapping[str, Column]
-    lambdas: Mapping[str, Callable[[Any], Any] | None] = field(default_factory=dict)
-    extended: Callable[[Any, props.Prop], str | None] | None = None
-    endswith: bool = False
-
-
 class _Parser:
     def __init__(self, text: str, table: Table, max_nodes: int, absent_is_null: bool) -> None:
-        self.tokens = _tokens(text)
+        self.tokens = tokens(text)
         self.at = 0
         self.table = table
         self.max_nodes = max_nodes
@@ -97,14 +58,14 @@ class _Parser:
 
     def need(self, mark: str) -> None:
         if not self.word(mark):
-            raise _syntax()
+            raise syntax()
 
     # -- grammar -----------------------------------------------------------------------------
 
     def parse(self) -> Filter:
         self.out.test = self.either(top=True)
         if self.peek()[0] != "end":
-            raise _syntax()
+            raise syntax()
         return self.out
 
     def either(self, *, top: bool) -> Test:
@@ -154,7 +115,7 @@ class _Parser:
             raise too_complex()
         kind, text = self.take()
         if kind != "name":
-            raise _syntax()
+            raise syntax()
         name = text.lower()
         if name in _FUNCTIONS:
             return self.function(name)
@@ -171,7 +132,7 @@ class _Parser:
     def operator(self) -> str:
         kind, text = self.take()
         if kind != "name" or text.lower() not in _COMPARE:
-            raise _syntax()
+            raise syntax()
         return text.lower()
 
     def literal(self) -> Any:
@@ -179,12 +140,12 @@ class _Parser:
         if kind == "string":
             return text[1:-1].replace("''", "'")
         if kind == "date":
-            return _Date(times.parse(text), text)
+            return Date(times.parse(text), text)
         if kind == "number":
             return float(text) if "." in text else int(text)
         if kind == "name" and text.lower() in ("true", "false", "null"):
             return {"true": True, "false": False, "null": None}[text.lower()]
-        raise _syntax()
+        raise syntax()
 
     def column(self, name: str) -> Column:
         column = self.table.columns.get(name)
@@ -200,7 +161,7 @@ class _Parser:
         self.need("(")
         kind, text = self.take()
         if kind != "name":
-            raise _syntax()
+            raise syntax()
         column = self.column(text.lower())
         self.need(",")
         value = self.literal()
@@ -217,7 +178,7 @@ class _Parser:
         return lambda item: call((column.get(item) or "").lower(), small) is wanted
 
     def time_test(self, name: str, column: Column, op: str, value: Any, *, top: bool) -> Test:
-        if not isinstance(value, _Date) or value.at is None:
+        if not isinstance(value, Date) or value.at is None:
             raise bad_request("A time literal without quotes is expected.", "ErrorInvalidUrlQueryFilter")
         if top and name == "receiveddatetime":
             if op in ("ge", "gt", "eq"):
@@ -236,7 +197,7 @@ class _Parser:
         self.need("(")
         kind, variable = self.take()
         if kind != "name":
-            raise _syntax()
+            raise syntax()
         self.need(":")
         self.out.paths.append(root)
         if root == "singlevalueextendedproperties" and self.table.extended is not None:
@@ -261,7 +222,7 @@ class _Parser:
             self.need(")")
             return lambda item: any(call(str(each).lower(), value) for each in get(item))
         if kind != "name" or text.lower().split("/")[0] != variable:
-            raise _syntax()
+            raise syntax()
         op, value = self.operator(), self.literal()
         compare, small = _COMPARE[op], str(value).lower()
         return lambda item: any(compare(str(each).lower(), small) for each in get(item))
@@ -271,7 +232,7 @@ class _Parser:
         wrapped = self.word("(")
         kind, text = self.take()
         if kind != "name" or text.lower() != f"{variable}/id" or self.operator() != "eq":
-            raise _syntax()
+            raise syntax()
         name = self.literal()
         prop = props.parse(name) if isinstance(name, str) else None
         if prop is None:
@@ -279,7 +240,7 @@ class _Parser:
         if prop.key[0] == props.INTERNET_HEADERS:
             raise unsupported_filter("The property is not filterable.")
         if not self.word("and"):
-            raise _syntax()
+            raise syntax()
         test = self.value_test(variable, prop)
         if wrapped:
             self.need(")")
@@ -288,7 +249,7 @@ class _Parser:
     def value_test(self, variable: str, prop: props.Prop) -> Test:
         read = self.table.extended
         if read is None:
-            raise _syntax()
+            raise syntax()
         negate = self.word("not")
         kind, text = self.take()
         name = text.lower()
@@ -302,7 +263,7 @@ class _Parser:
                 self.take()
                 self.need(")")
             elif name != f"{variable}/value":
-                raise _syntax()
+                raise syntax()
             op, value = self.operator(), self.literal()
             test = self.value_compare(prop, op, value, read)
         return (lambda item: not test(item)) if negate else test
@@ -325,7 +286,7 @@ class _Parser:
         if value is None:
             return lambda item: (read(item, prop) is None) is (op == "eq")
         default = None if self.absent_is_null or prop.type not in ("Integer", "Long", "Short") else "0"
-        wanted = _typed(prop.type, value.text if isinstance(value, _Date) else str(value))
+        wanted = _typed(prop.type, value.text if isinstance(value, Date) else str(value))
         if wanted is None:
             raise bad_request("The value does not fit the property's type.", "ErrorInvalidUrlQueryFilter")
 
@@ -336,12 +297,6 @@ class _Parser:
             return typed is not None and compare(typed, wanted)
 
         return test
-
-
-@dataclass(frozen=True, slots=True)
-class _Date:
-    at: float | None
-    text: str
 
 
 _REFUSED: Final = frozenset(
@@ -380,23 +335,6 @@ def _test(column: Column, op: str, value: Any) -> Test:
         return lambda item: compare(get(item) or "", value)
     small = value.lower()
     return lambda item: (found := get(item)) is not None and compare(found.lower(), small)
-
-
-def _tokens(text: str) -> list[tuple[str, str]]:
-    found, at = [], 0
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        if match is None:
-            if not text[at:].strip():
-                break
-            raise _syntax()
-        found.append((match.lastgroup or "", match.group(match.lastgroup or 0)))
-        at = match.end()
-    return found
-
-
-def _syntax() -> Exception:
-    return bad_request("Invalid filter clause.", "BadRequest")
 
 
 def compile_filter(text: str, table: Table, *, max_nodes: int, absent_is_null: bool) -> Filter:

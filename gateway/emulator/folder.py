@@ -89,7 +89,7 @@ class Folder:
     """A mail folder. `number` is its identity, `seq` the mailbox's folder sequence at its last change."""
 
     __slots__ = (
-        "article", "created", "hidden", "history", "items", "kind", "log", "modified", "name", "non_mail",
+        "article", "committed", "created", "hidden", "history", "items", "kind", "log", "modified", "name", "non_mail",
         "number", "parent", "search", "seq", "unread", "wellknown",
     )  # fmt: skip
 
@@ -117,6 +117,7 @@ class Folder:
         self.article = 1
         self.created = created
         self.modified = created
+        self.committed = created  # the last change of any message in it (0x670A)
         self.seq = 0
         self.search: dict[str, Any] | None = None
         self.history: deque[tuple[float, int, int]] = deque(maxlen=1024)

@@ -190,16 +190,8 @@ def move(ctx: Context, folder_id: str) -> Response:
         raise GraphError(400, "ErrorMoveCopyFailed", "A folder cannot be moved below itself.")
     if taken(ctx.box, target.number, folder.name, folder):
         raise folder_exists(folder.name)
-    _reparent(ctx.box, folder, target)
+    ctx.box.reparent(folder, target)
     return _answer(ctx, 200, folder)
-
-
-def _reparent(box: Mailbox, folder: Folder, target: Folder) -> None:
-    old = box.folders.get(folder.parent)
-    folder.parent = target.number
-    for touched in (old, folder, target):
-        if touched is not None:
-            box.touch_folder(touched)
 
 
 def copy(ctx: Context, folder_id: str) -> Response:
@@ -253,7 +245,7 @@ def delete(ctx: Context, folder_id: str) -> Response:
     while taken(ctx.box, trash.number, name, folder):
         name, number = f"{folder.name}{number}", number + 1
     folder.name = name
-    _reparent(ctx.box, folder, trash)
+    ctx.box.reparent(folder, trash)
     return Response(204)
 
 

@@ -32,6 +32,7 @@ class Mailbox:
         self.items: dict[int, Item] = {}
         self.by_serial: dict[int, int] = {}
         self.folders: dict[int, Folder] = {}
+        self._children: dict[int, dict[int, Folder]] = {}
         self.special: dict[str, Folder] = {}
         self.keys = Keys()
         self.change = 1
@@ -109,6 +110,7 @@ class Mailbox:
             created=int(now),
         )
         self.folders[folder.number] = folder
+        self._children.setdefault(parent, {})[folder.number] = folder
         folder.recount(now)
         self.touch_folder(folder)
         if parent in self.folders:
@@ -122,7 +124,17 @@ class Mailbox:
         folder.modified = int(self.now())
 
     def children(self, parent: int) -> list[Folder]:
-        return [f for f in self.folders.values() if f.parent == parent and f.number != parent]
+        return list(self._children.get(parent, {}).values())
+
+    def reparent(self, folder: Folder, target: Folder) -> None:
+        """Hang a folder under another; the caller has checked names and loops."""
+        old = self.folders.get(folder.parent)
+        self._children.get(folder.parent, {}).pop(folder.number, None)
+        folder.parent = target.number
+        self._children.setdefault(target.number, {})[folder.number] = folder
+        for touched in (old, folder, target):
+            if touched is not None:
+                self.touch_folder(touched)
 
     def subtree(self, folder: Folder) -> Iterator[Folder]:
         """The folder and everything below it, parents first."""
@@ -159,6 +171,7 @@ class Mailbox:
             for item in self.members(each):
                 self.destroy(item)
             del self.folders[each.number]
+            self._children.get(each.parent, {}).pop(each.number, None)
             self.folder_seq += 1
             self.folder_graves.append((self.folder_seq, each.number))
 
@@ -321,6 +334,7 @@ class Mailbox:
     def _log(self, folder: Folder, item: Item, mask: int) -> None:
         now = self.now()
         folder.log.add(item.number, mask, now, item.serial, int(limit(self.world, "delta_log")))
+        folder.committed = int(now)
         if mask & (NEW | GONE):
             folder.recount(now)
             self.touch_folder(folder)

@@ -95,6 +95,7 @@ _READERS: Final[dict[int, Reader]] = {
     0x300B: lambda box, item, _: _b64(box.mint.store[:10] + item.number.to_bytes(6, "big")),
     0x0E69: lambda _b, _i, state: str(state.read).lower(),
     0x0029: lambda _b, item, _: "true" if item.content.read_receipt else None,
+    0x0C06: lambda _b, item, _: "true" if item.content.read_receipt else None,
     0x0023: lambda _b, item, _: (
         _text(item.content.delivery_receipt) and str(item.content.delivery_receipt).lower()
     ),
@@ -147,11 +148,19 @@ def posted(value: Any) -> list[tuple[Prop, str]]:
             raise bad_request(f"The extended property id '{each['id']}' is invalid.", "ErrorInvalidProperty")
         if isinstance(text, bool):
             text = str(text).lower()
-        if not isinstance(text, str) or not props.valid(prop.type, text):
+        kind = _NATIVE.get(prop.tag or 0, prop.type)
+        if not isinstance(text, str) or not props.valid(kind, text):
             raise bad_body(f"Cannot convert the value of '{each['id']}'.")
         found.append((prop, text))
     return found
 
+
+# Types of the properties that the model reads as numbers or times, whatever type the caller names.
+_NATIVE: Final = {
+    **dict.fromkeys((0x0E07, 0x1080, 0x1081, 0x1090), "Integer"),
+    **dict.fromkeys((0x0E06, 0x0039, 0x1082), "SystemTime"),
+    **dict.fromkeys((0x0029, 0x0C06), "Boolean"),
+}
 
 # Set at creation only; a PATCH of one is ignored (contract 6.2, 9.2).
 CREATE_ONLY: Final = frozenset(
@@ -187,7 +196,7 @@ def _set_flag(_box: Mailbox, _item: Item, state: Flags, value: str) -> None:
 
 
 def _set_receipt(box: Mailbox, item: Item, _state: Flags, value: str) -> None:
-    item.content = replace(item.content, read_receipt=value.lower() == "true")
+    box.set_content(item, replace(item.content, read_receipt=value.lower() == "true"))
     item.extra = {**(item.extra or {}), ("", 0x0029): value.lower()}
 
 

@@ -20,11 +20,12 @@ from gateway.emulator.errors import (
     not_found,
     quota,
 )
-from gateway.emulator.filter import Filter
+from gateway.emulator.filter_terms import Filter
 from gateway.emulator.folder import Folder, Keys
 from gateway.emulator.ids import MalformedIdError
 from gateway.emulator.items import Item, number_of, sort_key
 from gateway.emulator.limits import lag, limit
+from gateway.emulator.mailbox import Mailbox
 from gateway.emulator.mime_out import render
 from gateway.emulator.odata import Context
 from gateway.emulator.render import Json, MessageRenderer
@@ -46,6 +47,11 @@ def find(ctx: Context, text: str) -> Item:
             raise not_found()
         item.fresh_until = 0.0
     return item
+
+
+def fresh(box: Mailbox, item: Item) -> None:
+    """An item just made answers 404 for a moment (trap 42)."""
+    item.fresh_until = box.now() + lag(box.world, "create-then-404", "fresh_404_seconds")
 
 
 # -- lists -----------------------------------------------------------------------------------------
@@ -307,7 +313,9 @@ def copy(ctx: Context, message_id: str) -> Response:
     item, target = find(ctx, message_id), _destination(ctx)
     if ctx.box.full():
         raise quota()
-    return answer(ctx, 201, folders.copy_item(ctx.box, item, target))
+    made = folders.copy_item(ctx.box, item, target)
+    fresh(ctx.box, made)
+    return answer(ctx, 201, made)
 
 
 def delete(ctx: Context, message_id: str) -> Response:

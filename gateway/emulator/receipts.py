@@ -23,7 +23,7 @@ def due(box: Mailbox, item: Item, wanted: Changes) -> bool:
 def send(box: Mailbox, item: Item) -> None:
     """Send the receipt, once: the request is gone afterwards."""
     author = item.content.author
-    item.content = replace(item.content, read_receipt=False)
+    box.set_content(item, replace(item.content, read_receipt=False))
     if author is not None:
         box.post(box.upn, [author.address], _report(box, author.address, item))
 

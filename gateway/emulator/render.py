@@ -225,7 +225,7 @@ _FOLDER_PROPERTIES: Final[dict[int, Callable[[Mailbox, Folder], str | None]]] = 
     0x3008: lambda _, folder: times.iso(folder.modified),
     0x3602: lambda box, folder: str(folder_total(box, folder)),
     0x3613: lambda _, folder: folder.kind or None,
-    0x670A: lambda _, folder: times.iso(folder.modified),
+    0x670A: lambda _, folder: times.iso(folder.committed),
     0x6751: lambda _, folder: str(folder.article),
 }
 

@@ -29,7 +29,7 @@ def act(ctx: Context, message_id: str, verb: str) -> Response:
 def draft(ctx: Context, message_id: str, verb: str) -> Response:
     """POST createReply, createReplyAll, createForward: 201 and a draft, without the comment (known issue)."""
     item = _draft(ctx, message_id, verb, merge_comment=False)
-    create.fresh(ctx.box, item)
+    messages.fresh(ctx.box, item)
     return messages.answer(ctx, 201, item)
 
 

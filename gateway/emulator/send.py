@@ -12,6 +12,7 @@ from gateway.emulator.limits import lag, limit
 from gateway.emulator.mailbox import Mailbox
 from gateway.emulator.mime_in import read
 from gateway.emulator.mime_out import render
+from gateway.emulator.mime_parts import addresses
 from gateway.emulator.odata import Context
 
 _ANSWERED = {"reply": (102, 261), "replyall": (103, 261), "forward": (104, 262)}
@@ -85,8 +86,11 @@ def _sender(ctx: Context, author: Address) -> str:
 
 
 def _recipients(ctx: Context, item: Item) -> list[str]:
-    content = item.content
-    found = post.distinct([*content.to, *content.cc, *content.bcc])
+    named = [*item.content.to, *item.content.cc, *item.content.bcc]
+    envelope = ctx.request.headers.get("x-envelope-to")
+    if envelope is not None and not ctx.rule("sendmail-no-envelope"):
+        named = list(addresses(envelope))
+    found = post.distinct(named)
     if not found or not all(map(post.valid, found)):
         raise GraphError(400, "ErrorInvalidRecipients", "At least one recipient isn't valid.")
     if len(found) > limit(ctx.world, "recipients"):

@@ -71,7 +71,7 @@ def unfold(raw: bytes) -> str:
 
 def rfc_date(seconds: int) -> str:
     """An RFC 5322 date in UTC; independent of the locale."""
-    at = datetime.fromtimestamp(seconds, UTC)
+    at = datetime.fromtimestamp(min(max(seconds, -62135596800), 253402300799), UTC)
     return f"{_DAYS[at.weekday()]}, {at.day} {_MONTHS[at.month - 1]} {at:%Y %H:%M:%S} +0000"
 
 
