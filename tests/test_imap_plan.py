@@ -1,0 +1,154 @@
+"""FETCH plans: needs, labels, partials, and slices of large bodies."""
+
+from __future__ import annotations
+
+import pytest
+from fakes import FakeBody
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.errors import BadCommand
+from gateway.core.types import NO_FLAGS, ObjectId, Uid
+from gateway.imap.context import Gone
+from gateway.imap.plan import SLICE, Octets, plan_for
+from gateway.mailbox.api import Meta, Need, Row
+from gateway.mime.part import scan
+from gateway.wire.fetchatt import Partial
+from gateway.wire.grammar_fetch import parse_items
+
+RAW = b"From: a@example.net\r\nSubject: One\r\n\r\nBody\r\n"
+
+
+def row(raw: bytes = RAW) -> Row:
+    header = raw[: raw.index(b"\r\n\r\n") + 4]
+    body = FakeBody(raw, scan(raw))
+    meta = Meta(header, b"(envelope)")
+    return Row(
+        3, Uid(7), NO_FLAGS, False, 1, 0, 99, ObjectId("E"), ObjectId("T"), meta=meta, body=body,
+        structure=b"(full)", basic_structure=b"(basic)",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("items", "need"),
+    [
+        (b"(UID FLAGS INTERNALDATE)", Need.INDEX),
+        (b"FAST", Need.SIZE),
+        (b"ALL", Need.SIZE | Need.META),
+        (b"FULL", Need.SIZE | Need.META | Need.MIME),
+        (b"(ENVELOPE)", Need.META),
+        (b"(BODY.PEEK[HEADER.FIELDS (From)])", Need.META),
+        (b"(BODY.PEEK[HEADER.FIELDS.NOT (From)])", Need.META),
+        (b"(BODY.PEEK[1.HEADER.FIELDS (From)])", Need.MIME),
+        (b"(BODY.PEEK[HEADER])", Need.MIME),
+        (b"(BODYSTRUCTURE)", Need.MIME),
+        (b"RFC822.SIZE", Need.SIZE),
+    ],
+)
+def test_a_plan_asks_for_no_more_than_its_items_need(items: bytes, need: Need) -> None:
+    assert plan_for(parse_items(items), False).need == need
+
+
+@pytest.mark.parametrize(
+    ("items", "seen"),
+    [
+        (b"BODY[]", True),
+        (b"BODY[1.MIME]", True),
+        (b"RFC822", True),
+        (b"RFC822.TEXT", True),
+        (b"RFC822.HEADER", False),
+        (b"BODY.PEEK[]", False),
+        (b"(BODY BODYSTRUCTURE ENVELOPE)", False),
+        (b"(BODY.PEEK[1] BODY[2])", True),
+    ],
+)
+def test_what_sets_seen(items: bytes, seen: bool) -> None:
+    assert plan_for(parse_items(items), False).marks_seen is seen
+
+
+@pytest.mark.parametrize("item", [b"MODSEQ", b"EMAILID", b"THREADID", b"SAVEDATE", b"PREVIEW"])
+def test_items_of_extensions_not_announced_are_bad(item: bytes) -> None:
+    with pytest.raises(BadCommand):
+        plan_for(parse_items(item), False)
+
+
+def test_a_plan_is_compiled_once() -> None:
+    items = parse_items(b"(FLAGS UID BODY.PEEK[TEXT])")
+    assert plan_for(items, True) is plan_for(parse_items(b"(FLAGS UID BODY.PEEK[TEXT])"), True)
+
+
+def test_uid_comes_first_and_items_once() -> None:
+    plan = plan_for(parse_items(b"(FLAGS RFC822.SIZE FLAGS UID)"), True)
+    assert [render(row()) for render in plan.inline] == [b"UID 7", b"FLAGS ()", b"RFC822.SIZE 43"]
+
+
+def test_an_exact_size_beats_an_estimate() -> None:
+    plan = plan_for(parse_items(b"RFC822.SIZE"), False)
+    estimated = row()
+    estimated.body = None
+    assert [plan.inline[0](one) for one in (row(), estimated)] == [b"RFC822.SIZE 43", b"RFC822.SIZE 99"]
+
+
+@pytest.mark.parametrize(
+    ("item", "label"),
+    [
+        (b"BODY.PEEK[]", b"BODY[]"),
+        (b"BODY[]<3.10>", b"BODY[]<3>"),
+        (b"BODY.PEEK[1.2.MIME]", b"BODY[1.2.MIME]"),
+        (b"BODY.PEEK[HEADER.FIELDS (From to)]<0.5>", b"BODY[HEADER.FIELDS (From to)]<0>"),
+        (b"RFC822.TEXT", b"RFC822.TEXT"),
+        (b"BODY.PEEK[HEADER.FIELDS.NOT (X-A)]", b"BODY[HEADER.FIELDS.NOT (X-A)]"),
+    ],
+)
+def test_the_answer_names_the_section_asked_for(item: bytes, label: bytes) -> None:
+    assert plan_for(parse_items(item), False).streamed[0][0] == label
+
+
+def content(items: bytes, raw: bytes = RAW) -> bytes | None:
+    octets = plan_for(parse_items(items), False).streamed[0][1](row(raw))
+    return None if octets is None else b"".join(octets.slices())
+
+
+def test_header_and_text_make_up_the_message() -> None:
+    assert (content(b"BODY[HEADER]") or b"") + (content(b"BODY[TEXT]") or b"") == RAW == content(b"BODY[]")
+    assert content(b"RFC822.HEADER") == content(b"BODY[HEADER]")
+
+
+def test_a_part_that_is_not_there_is_no_octets() -> None:
+    assert content(b"BODY[2]") is None
+
+
+@given(st.binary(max_size=3 * SLICE), st.integers(0, 4 * SLICE), st.integers(1, 4 * SLICE))
+def test_a_partial_is_that_slice_of_the_whole(data: bytes, offset: int, count: int) -> None:
+    whole = Octets(FakeBody(data, scan(b"")), [(0, len(data))])
+    part = whole.part(Partial(offset, count))
+    slices = list(part.slices())
+    assert b"".join(slices) == data[offset : offset + count]
+    assert part.size == len(data[offset : offset + count])
+    assert all(0 < len(piece) <= SLICE for piece in slices)
+
+
+@given(st.binary(max_size=300), st.lists(st.integers(1, 50), min_size=1, max_size=20))
+def test_partials_put_together_are_the_whole(data: bytes, counts: list[int]) -> None:
+    whole = Octets(data, [(0, len(data))])
+    offset, pieces = 0, []
+    for count in counts:
+        pieces.append(b"".join(whole.part(Partial(offset, count)).slices()))
+        offset += count
+    assert b"".join(pieces) == data[:offset]
+
+
+def test_a_body_shorter_than_promised_is_not_padded() -> None:
+    broken = Octets(FakeBody(b"abc", scan(b"")), [(0, 10)])
+    with pytest.raises(Gone):
+        list(broken.slices())
+
+
+def test_a_row_without_what_was_needed_is_a_message_that_went_away() -> None:
+    plan = plan_for(parse_items(b"(ENVELOPE BODY.PEEK[])"), False)
+    without_body, without_meta = row(), row()
+    without_body.body = None
+    without_meta.meta = None
+    assert plan.complete(row())
+    assert not plan.complete(without_body)
+    assert not plan.complete(without_meta)
