@@ -52,7 +52,10 @@ async def _tell(s: Session, plan: FetchPlan, at: Sequence[range]) -> _Told:
             if not plan.complete(row):
                 told.gone = True
                 continue
-            await plan.send(s, row)
+            if plan.streamed:
+                await plan.send(s, row)
+            else:
+                plan.say(s, row)
             if marks and SystemFlag.SEEN not in row.flags.system:
                 told.read.append(row.uid)
         await s.flush_if_full()
