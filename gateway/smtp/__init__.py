@@ -1,0 +1,1 @@
+"""The SMTP submission front end: commands on a socket to one call of `mailbox.api.Account.submit`."""
