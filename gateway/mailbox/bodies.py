@@ -13,7 +13,9 @@ from collections.abc import AsyncIterator, Sequence
 from hashlib import sha256
 
 import structlog
+from cachetools import TTLCache
 
+from gateway.core.limits import MIB
 from gateway.core.types import MessageId
 from gateway.graph.errors import NotFound, PermanentFailure
 from gateway.graph.model import Priority
@@ -21,12 +23,15 @@ from gateway.mailbox import facts
 from gateway.mailbox.api import Body, Meta
 from gateway.mailbox.cache import BodyCache
 from gateway.mailbox.context import AccountContext
-from gateway.mailbox.placeholder import placeholder
+from gateway.mailbox.placeholder import is_placeholder, placeholder
 from gateway.mime.header import header_end
 from gateway.mime.part import scan
 from gateway.store.api import FolderRow, MessageRow, Pin, Upsert
 from gateway.wire.structure import bodystructure
 
+PLACEHOLDERS = 16 * MIB  # octets of placeholders remembered, of one account
+PLACEHOLDER_TIME = 900.0  # seconds
+HEAD = 64 * 1024  # octets in which a placeholder's marker is
 WINDOW = 4  # bodies on their way at once: the mailbox's slots
 log = structlog.get_logger()
 
@@ -37,6 +42,9 @@ class Bodies:
     def __init__(self, ctx: AccountContext, cache: BodyCache) -> None:
         self._ctx = ctx
         self._cache = cache
+        self._unrendered: TTLCache[MessageId, bytes] = TTLCache(
+            PLACEHOLDERS, PLACEHOLDER_TIME, timer=ctx.clock.monotonic, getsizeof=len
+        )
         self.rerendered = 0
         self.placeholders = 0
 
@@ -50,11 +58,13 @@ class Bodies:
         """The octets; None if the message is gone in Graph. With `folder` its size becomes exact there.
         Errors: those of Graph."""
         try:
-            body = await self._cache.get_or_fetch(self._key(row), lambda: self._fetch(row, priority))
+            body = await self._cache.get_or_fetch(
+                self._key(row), lambda: self._fetch(row, priority), keep=lambda raw: not is_placeholder(raw)
+            )
         except NotFound:
             return None
         if folder is not None:
-            await self._sized(folder, [(row, body)])
+            await self._measured(folder, [(row, size)] if (size := _size(body)) is not None else [])
         return body
 
     async def bodies(
@@ -107,16 +117,20 @@ class Bodies:
     ) -> dict[MessageId, int]:
         """RFC822.SIZE of these messages, known for ever from now on; what is gone is left out."""
         sizes = {row.id: row.size for row in rows if row.size_exact}
+        measured: list[tuple[MessageRow, int]] = []
         unknown = [row for row in rows if not row.size_exact]
-        seen = [(r, b) async for r, b in self.bodies(unknown, priority=priority) if b is not None]
-        await self._sized(folder, seen)
-        return sizes | {row.id: body.size for row, body in seen}
+        async for row, body in self.bodies(unknown, priority=priority):
+            if body is not None:
+                sizes[row.id] = body.size
+                measured += [(row, size)] if (size := _size(body)) is not None else []
+        await self._measured(folder, measured)
+        return sizes
 
-    async def _sized(self, folder: FolderRow, seen: Sequence[tuple[MessageRow, Body]]) -> None:
+    async def _measured(self, folder: FolderRow, measured: Sequence[tuple[MessageRow, int]]) -> None:
         upserts = [
-            Upsert(row.id, size=body.size, size_exact=True)
-            for row, body in seen
-            if not (row.size_exact and row.size == body.size)
+            Upsert(row.id, size=size, size_exact=True)
+            for row, size in measured
+            if not (row.size_exact and row.size == size)
         ]
         if upserts:
             applied = await self._ctx.store.apply(folder.key, upserts, ())
@@ -134,13 +148,23 @@ class Bodies:
         if original is not None:
             await self._remember(row, original)
             return original
+        remembered = self._unrendered.get(row.id)
+        if remembered is not None:
+            return remembered
         try:
             raw = await self._rendered(row, priority)
         except PermanentFailure:
-            self.placeholders += 1
-            log.warning("message cannot be rendered by Exchange", account=ctx.account)
-            return await placeholder(ctx, row)
+            return await self._placeholder(row)
         return await self._pinned(row, raw)
+
+    async def _placeholder(self, row: MessageRow) -> bytes:
+        """Remembered for a while: Exchange fails for good, but a program of theirs may be mended some day."""
+        self.placeholders += 1
+        log.warning("message cannot be rendered by Exchange", account=self._ctx.account)
+        raw = await placeholder(self._ctx, row)
+        if len(raw) <= PLACEHOLDERS:
+            self._unrendered[row.id] = raw
+        return raw
 
     async def _rendered(self, row: MessageRow, priority: Priority) -> bytes:
         """`$value`; asked for once more where its last boundary is missing (trap 27)."""
@@ -166,6 +190,11 @@ class Bodies:
     async def _remember(self, row: MessageRow, raw: bytes) -> None:
         """Facts from MIME where none were pinned before, and both structures."""
         await self._ctx.store.put_facts(self._ctx.account, {row.id: facts.facts_of_octets(raw)})
+
+
+def _size(body: Body) -> int | None:
+    """What may be remembered as the exact size: nothing of a placeholder."""
+    return None if is_placeholder(body.read(0, HEAD)) else body.size
 
 
 def pin_of(raw: bytes) -> Pin:

@@ -17,7 +17,7 @@ from gateway.graph.model import Message
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.facts import FIELDS, encoded, facts_of
 from gateway.mime.compose import remove_header
-from gateway.mime.header import fold_header
+from gateway.mime.header import field, fold_header, header_end
 from gateway.store.api import MessageRow
 
 MARKER = "X-Gateway-Placeholder"
@@ -32,6 +32,11 @@ _SMIME = "application/pkcs7-mime"
 File = tuple[str, str, bytes]  # name, content type, octets
 
 
+def is_placeholder(raw: bytes) -> bool:
+    """Whether these octets, or the beginning of them, are one of ours: not to be pinned, kept or measured."""
+    return field(raw[: header_end(raw)], MARKER.lower().encode()) is not None
+
+
 async def placeholder(ctx: AccountContext, row: MessageRow) -> bytes:
     """The whole message. Errors: those of Graph; NotFound if it is gone."""
     answer = (await ctx.graph.get([row.id], fields=FIELDS, properties=META_PROPERTIES))[0]
@@ -40,9 +45,10 @@ async def placeholder(ctx: AccountContext, row: MessageRow) -> bytes:
     header = facts_of(answer).header
     for name in _MIME_FIELDS:
         header = remove_header(header, name)
-    marker = fold_header([(MARKER, "Exchange could not convert this message"), ("MIME-Version", "1.0")])
+    marker = fold_header([(MARKER, "Exchange could not convert this message")])
+    version = fold_header([("MIME-Version", "1.0")])
     content = _content(await _files(ctx, row.id), f"gateway-{row.email_id}")
-    return header[: -len(b"\r\n")] + marker[: -len(b"\r\n")] + content
+    return b"".join(block[: -len(b"\r\n")] for block in (marker, header, version)) + content
 
 
 async def _files(ctx: AccountContext, id: str) -> list[File]:
