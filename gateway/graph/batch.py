@@ -23,6 +23,7 @@ from gateway.graph.together import together
 from gateway.graph.verdict import Again, Lost, judge
 
 CHAIN = 20  # Graph's limit of calls in one batch
+FEW = 2  # results after which a broken chain is cut into shorter ones
 ENVELOPE = 1024  # octets of one inner call without its body, at most, as JSON
 FAILED_DEPENDENCY = 424
 
@@ -93,12 +94,17 @@ async def _finish(client: GraphClient, chain: list[_Item], lanes: asyncio.Semaph
         if not await _patient(client, left, waits, since):
             return
         waits += 1
-        lengths = -(-len(left) // client.limits.in_flight)
-        if 1 < len(left) < len(chain):
-            parts = _chains(left, lengths, client.limits.request_body)
+        if _a_run_of_failures(chain, left):
+            length = -(-len(left) // client.limits.in_flight)
+            parts = _chains(left, length, client.limits.request_body)
             await together(_finish(client, part, lanes) for part in parts)
             return
         chain = left
+
+
+def _a_run_of_failures(chain: list[_Item], left: list[_Item]) -> bool:
+    """The chain broke almost at once, and not because Graph was busy: what follows may well fail, too."""
+    return 0 < len(chain) - len(left) <= FEW and len(left) > 1 and all(item.error is None for item in left)
 
 
 async def _patient(client: GraphClient, left: list[_Item], waits: int, since: float) -> bool:

@@ -64,7 +64,9 @@ class Reading(MailboxCalls):
         """See `MailboxClient.list_page`. A filter beside an order gets the sorted property in front (trap
         37).
         """
-        rest: dict[str, Any] = {"prefer": page_size(size), "shape": MessagePage, "priority": priority}
+        rest: dict[str, Any] = {
+            "prefer": page_size(size), "shape": MessagePage, "priority": priority, "heavy": True
+        }  # fmt: skip
         if link is not None:
             request = self.follow(MESSAGES, link, **rest)
         else:

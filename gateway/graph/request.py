@@ -32,7 +32,8 @@ class Request:
     `expect`: the statuses that mean success; another 2xx is none (trap 24).
     `shape`: what the body of a success must decode to. `weight`: how many requests Graph counts.
     `about`: the id of the item or folder the call is about. `bearer` False: a pre-authenticated URL, no
-    Authorization (trap 40). `slow`: may take minutes.
+    Authorization (trap 40). `slow`: may take minutes. `heavy`: a page that the server may find too large; a 504
+    is then told to the caller after one more try, for it to ask for less.
     """
 
     method: str
@@ -51,6 +52,7 @@ class Request:
     weight: int = 1
     bearer: bool = True
     slow: bool = False
+    heavy: bool = False
     max_answer: int = 64 * MIB
 
     def prefer_header(self) -> str:

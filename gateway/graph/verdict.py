@@ -131,6 +131,8 @@ def judge(request: Request, answer: Response | Lost) -> Response | Again:
         return Again(error, answer.retry_after)
     if answer.status == 401:
         return Again(error, 0.0, refresh=True, tries=1)
+    if answer.status == 504 and request.heavy:
+        return Again(error, answer.retry_after, tries=1)
     if isinstance(error, Unreachable):
         return _open(request, error, wait=answer.retry_after)
     if isinstance(error, NotFound) and not error.code and request.repeat:
