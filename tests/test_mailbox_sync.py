@@ -294,22 +294,18 @@ async def test_a_reconciliation_finds_what_delta_never_said(w: World) -> None:
 async def test_a_504_halves_the_page(tmp_path: Path) -> None:
     async with world(tmp_path, messages=40) as w:
         folder, sync, _ = await inbox_of(w)
-        await w.control.post(
-            "faults",
-            json={
-                "method": "GET",
-                "path": "/messages\\?",
-                "mode": "error",
-                "status": 504,
-                "code": "UnknownError",
-                "count": 12,
-            },
-        )
-        try:
-            await sync.ready()
-        except Exception:
-            await sync.ready()
+        await w.forget()
+        fault = {
+            "method": "GET",
+            "path": "/messages\\?",
+            "mode": "error",
+            "status": 504,
+            "code": "UnknownError",
+        }
+        (await w.control.post("faults", json={**fault, "count": 2, "retry_after": 0.01})).raise_for_status()
+        await sync.ready()
         assert len(await rows(w, folder)) == 40
+        assert len([line for line in await w.log() if "/messages?" in line]) == 3
 
 
 async def test_the_first_sync_of_1500_costs_what_the_pages_force(tmp_path: Path) -> None:
