@@ -1,19 +1,32 @@
 """CREATE, DELETE and RENAME (RFC 9051 sections 6.3.4-6.3.6) on Graph's folder tree.
 
 Graph has no path: a level that is missing is made first; a rename across parents is a move and a PATCH, which is
-not atomic, so the first half is undone when the second is refused (trap 33).
+not atomic, so the first half is undone when the second is refused (trap 33), by the journal if need be. Where
+Graph did not say whether it was done, it is looked for, never asked for twice (invariant 10).
 """
 
 from __future__ import annotations
 
+import msgspec
+
 from gateway.core.errors import CannotDo, HasChildren, MailboxExists, NoSuchMailbox
 from gateway.core.types import FolderId
-from gateway.graph.errors import GraphError
+from gateway.graph.errors import GraphError, NotFound, OutcomeUnknown
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.hierarchy import Hierarchy
 from gateway.mailbox.names import DELIMITER, INBOX, Entry, Tree, canonical, split_new
+from gateway.mailbox.work import begin, done, payload_of, whole
+from gateway.store.api import FolderRow, JournalRow
 
 ROOT = FolderId("msgfolderroot")
+
+
+class RenameWork(msgspec.Struct):
+    """A rename across parents under way: what to go back to."""
+
+    folder: str
+    parent: str
+    name: str
 
 
 class Administration:
@@ -34,18 +47,39 @@ class Administration:
             raise MailboxExists("The mailbox exists")
         parent, display = split_new(name)
         above = await self._folder_for(parent)
-        await self._ctx.graph.create_folder(above, display)
-        await self._changed()
+        self._hierarchy.forget_age()
+        try:
+            await self._ctx.graph.create_folder(above, display)
+        except OutcomeUnknown:
+            await self._changed()
+            if self._tree.get(name) is None:
+                raise
+        else:
+            await self._changed()
 
     async def delete(self, name: str) -> None:
-        """The folder goes below Deleted Items with its messages, as Outlook does; from there it goes for good."""
+        """The folder goes below Deleted Items with its messages, as Outlook does; from there it goes for good.
+
+        DELETE destroys what is in Deleted Items already, so nothing but the present place will do: Outlook, or a
+        DELETE whose answer was lost, may have put it there since we looked last (trap 53)."""
+        await self._changed()
         entry = self._tree.find(name)
         if entry.use is not None:
             raise CannotDo("A special folder cannot be deleted")
         if entry.has_children:
             raise HasChildren("Delete the mailboxes below it first")
-        await self._ctx.graph.delete_folder(entry.row.id)
-        await self._changed()
+        subscribed = entry.name in await self._ctx.store.subscriptions(self._ctx.account)
+        self._hierarchy.forget_age()
+        try:
+            await self._ctx.graph.delete_folder(entry.row.id)
+        except OutcomeUnknown:
+            await self._changed()
+            if self._tree.get(name) is not None:
+                raise
+        else:
+            await self._changed()
+        if subscribed:  # a name outlives its mailbox (RFC 9051 section 6.3.8)
+            await self._ctx.store.subscribe(self._ctx.account, entry.name, True)
 
     async def rename(self, source: str, target: str) -> None:
         """Of any mailbox but INBOX, which is the account's to empty."""
@@ -53,7 +87,12 @@ class Administration:
         self._check(entry, target)
         parent, display = split_new(target)
         above = await self._folder_for(parent)
-        await self._place(entry, above, display)
+        before = await self._folder_for(entry.name.rpartition(DELIMITER)[0])
+        self._hierarchy.forget_age()
+        if above == before:
+            await self._name(entry.row.id, display)
+        else:
+            await whole(self._place(entry.row, above, display))
         await self._ctx.store.rename_subscriptions(self._ctx.account, entry.name, target)
         await self._changed()
 
@@ -65,19 +104,38 @@ class Administration:
         if target.startswith(entry.name + DELIMITER):
             raise CannotDo("A mailbox cannot be moved below itself")
 
-    async def _place(self, entry: Entry, above: FolderId, display: str) -> None:
-        graph, folder = self._ctx.graph, entry.row.id
-        before = await self._folder_for(entry.name.rpartition(DELIMITER)[0])
-        if above != before:
-            await graph.move_folder(folder, above)
-        if display == entry.row.name:
-            return
+    async def _place(self, row: FolderRow, above: FolderId, display: str) -> None:
+        """Under another parent, and by another name if need be: both or neither."""
+        ctx = self._ctx
+        journal = await begin(ctx, "rename", RenameWork(row.id, row.parent, row.name))
         try:
-            await graph.rename_folder(folder, display)
+            await self._move(row, above)
+            if display != row.name:
+                await self._name(row.id, display)
         except GraphError:
-            if above != before:
-                await graph.move_folder(folder, before)
+            try:
+                await _put_back(ctx, RenameWork(row.id, row.parent, row.name))
+            except GraphError:  # the journal does it at the next start
+                ctx.working.discard(journal)
+            else:
+                await done(ctx, journal)
             raise
+        await done(ctx, journal)
+
+    async def _move(self, row: FolderRow, above: FolderId) -> None:
+        try:
+            await self._ctx.graph.move_folder(row.id, above)
+        except OutcomeUnknown:
+            if (await self._ctx.graph.get_folder(row.id)).parent_folder_id == row.parent:
+                raise
+
+    async def _name(self, folder: FolderId, display: str) -> None:
+        """A PATCH may be repeated, so that it failed for good does not say that it was never done."""
+        try:
+            await self._ctx.graph.rename_folder(folder, display)
+        except GraphError:
+            if (await self._ctx.graph.get_folder(folder)).display_name != display:
+                raise
 
     async def _folder_for(self, name: str) -> FolderId:
         """The folder of a parent path, made if it is missing; the root for no path."""
@@ -94,3 +152,21 @@ class Administration:
     async def _changed(self) -> None:
         self._hierarchy.forget_age()
         await self._hierarchy.refresh(max_age=0.0)
+
+
+async def _put_back(ctx: AccountContext, work: RenameWork) -> None:
+    """Where it was, under the name it had. A folder that is gone needs nothing."""
+    try:
+        folder = await ctx.graph.get_folder(work.folder)
+        if folder.display_name != work.name:
+            await ctx.graph.rename_folder(work.folder, work.name)
+        if folder.parent_folder_id != work.parent:
+            await ctx.graph.move_folder(work.folder, work.parent)
+    except NotFound:
+        return
+
+
+async def recover_rename(ctx: AccountContext, row: JournalRow) -> None:
+    """The client was never told that it was done: undo."""
+    await _put_back(ctx, payload_of(row, RenameWork))
+    await done(ctx, row.id)

@@ -8,6 +8,7 @@ import msgspec
 import structlog
 
 from gateway.graph.errors import GraphError, SignInFailed, Throttled, Unreachable
+from gateway.mailbox.administration import recover_rename
 from gateway.mailbox.append import BUILDING, recover_append
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.submit import recover_send
@@ -27,6 +28,7 @@ RECOVERIES: dict[str, Recovery] = {
     "move": recover_move,
     "append": recover_append,
     "send": recover_send,
+    "rename": recover_rename,
     BUILDING: _kept,
 }
 _LATER = (Unreachable, Throttled, SignInFailed)  # Graph cannot be asked now: all rows wait
