@@ -2,9 +2,9 @@
 12).
 
 The calls of one batch form a chain by `dependsOn`, so that it holds one of the mailbox's slots and not four.
-What follows a failure in its chain was not executed (424): it is repeated, in shorter chains side by side,
-so that a run of failures costs a few rounds and not one round each. Calls must not depend on each other:
-chains run in parallel.
+What follows a failure in its chain was not executed (424): it is repeated. After an early failure the rest
+goes in shorter chains side by side, so that a run of failures costs a few rounds and not one round each.
+Calls must not depend on each other: chains run in parallel.
 """
 
 from __future__ import annotations

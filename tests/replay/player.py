@@ -20,7 +20,6 @@ import tomllib
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -164,6 +163,19 @@ def said(error: GraphError) -> str:
     return f"{type(error).__name__} {error.status} {error.code}".strip()
 
 
+async def _outcome(mailbox: GraphMailbox, call: str) -> Any:
+    try:
+        return plain(await _perform(mailbox, call))
+    except GraphError as error:
+        return {"error": said(error)}
+
+
+def _expected(script: dict[str, Any]) -> Any:
+    if "error" in script:
+        return {"error": script["error"]}
+    return json.loads(script.get("result", "null"))
+
+
 async def _perform(mailbox: GraphMailbox, call: str) -> Any:
     names = {name: getattr(mailbox, name) for name in dir(mailbox) if not name.startswith("_")}
     asked = eval(call, {"Patch": Patch, **names})
@@ -172,23 +184,15 @@ async def _perform(mailbox: GraphMailbox, call: str) -> Any:
     return await asked
 
 
-async def play(path: Path, limits: Limits = DEFAULT_LIMITS) -> None:
-    """Play one file; AssertionError names what differs."""
-    script = tomllib.loads(path.read_text())
+async def play(text: str, limits: Limits = DEFAULT_LIMITS) -> None:
+    """Play one file's text; AssertionError names what differs."""
+    script = tomllib.loads(text)
     transport, clock, tokens = Script(script.get("exchange", [])), RecordingClock(), Tokens()
     client = GraphClient(BASE, tokens, limits=limits, clock=clock, rng=NoJitter(1), transport=transport)
     mailbox = GraphMailbox(client, script.get("user", "alice@contoso.example") or None)
-    try:
-        result = await _perform(mailbox, script["call"])
-    except GraphError as error:
-        assert script.get("error") == said(error)
-    else:
-        assert "error" not in script
-        if "result" in script:
-            assert plain(result) == json.loads(script["result"])
-        else:
-            assert result is None
+    outcome = await _outcome(mailbox, script["call"])
     await client.aclose()
+    assert outcome == _expected(script)
     assert transport.played == len(script.get("exchange", []))
     assert clock.slept == script.get("waits", [])
     assert tokens.refreshes == script.get("refreshes", [])
