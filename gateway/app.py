@@ -7,6 +7,7 @@ start takes as long as opening the database. Stopping goes the other way, and le
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import ssl
@@ -19,7 +20,8 @@ import structlog
 
 from gateway import __version__
 from gateway.config import AccountSection, Config, ConfigError, GraphSection
-from gateway.core.limits import DEFAULT_LIMITS, MIB, Limits
+from gateway.core.errors import Unavailable
+from gateway.core.limits import DEFAULT_LIMITS, KIB, MIB, Limits
 from gateway.core.types import AccountId
 from gateway.graph.client import CallRecord, GraphClient
 from gateway.graph.mail import GraphMailbox
@@ -38,8 +40,11 @@ from gateway.mailbox.spool import SpoolBudget
 from gateway.smtp.server import SmtpSettings, SubmissionServer
 from gateway.store.keyfile import load_or_create_key, private_folder
 from gateway.store.sqlite import SqliteStore
-from gateway.web.metrics import Metrics
+from gateway.web.metrics import Content, Metrics, Sources
 from gateway.web.server import WebServer
+
+# A MIME send is one request of 4 MB in base64 (contract section 10); some room for the header fields we add. SIZE tells.
+SENDABLE = DEFAULT_LIMITS.request_body * 3 // 4 - 64 * KIB
 
 log = structlog.get_logger()
 
@@ -67,6 +72,7 @@ class Gateway:
         self._rng = random.Random()  # noqa: S311  (back-off jitter)
         self._clients: list[GraphClient] = []
         self._listening = False
+        self._originals = 0
 
     async def start(self) -> None:
         """Returns when every listener is open. OSError for a port that is taken, ConfigError for what only shows
@@ -98,6 +104,15 @@ class Gateway:
     def unready(self) -> list[str]:
         """Reasons why `/readyz` says no."""
         return [] if self._listening else ["listeners are not open"]
+
+    # -- what metrics read --
+
+    def _contents(self) -> list[Content]:
+        return [account.bodies for account in self._directory.opened()]
+
+    async def _measure(self) -> None:
+        with contextlib.suppress(Unavailable):  # the last figure stands
+            self._originals = await self._store.originals_octets()
 
     # -- parts --
 
@@ -160,7 +175,12 @@ class Gateway:
             self._clock, self.limits, starttls=tls,
         )  # fmt: skip
         self._smtp = SubmissionServer(self._directory, _smtp_settings(config), self._clock, self.limits)
-        self._web = WebServer(self.metrics.registry, self.unready)
+        self.metrics.read(
+            Sources(
+                self._imap, self._smtp, self._cache, self._budget, self._contents, lambda: self._originals
+            )
+        )
+        self._web = WebServer(self.metrics.registry, self.unready, self._measure)
         ports = self.ports
         if config.imap.port is not None:
             ports.imap = await self._imap.start(config.imap.host, config.imap.port, tls)
@@ -185,7 +205,7 @@ def _limits(config: Config) -> Limits:
         DEFAULT_LIMITS,
         append=max(imap.append_limit, DEFAULT_LIMITS.command_literal), append_landable=imap.append_limit,
         connections_per_address=imap.connections_per_address, connections_per_user=imap.connections_per_user,
-        login_delay=imap.login_delay, message=submission.max_size, graph_timeout=config.graph.timeout,
+        login_delay=imap.login_delay, message=min(submission.max_size, SENDABLE), graph_timeout=config.graph.timeout,
         body_memory=config.state.memory_mib * MIB,
     )  # fmt: skip
 

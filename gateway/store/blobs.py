@@ -82,6 +82,12 @@ def having(db: sqlite3.Connection, account: AccountId, ids: Sequence[MessageId])
     return {id for (id,) in db.execute(sql, (account_key(db, account), among(list(ids))))}
 
 
+def octets(db: sqlite3.Connection) -> int:
+    """Of all blobs together, before sealing."""
+    (total,) = db.execute("SELECT COALESCE(SUM(size), 0) FROM blob").fetchone()
+    return int(total)
+
+
 def sweep(db: sqlite3.Connection, before: int) -> int:
     """Drop unreferenced blobs last put before `before` and a day before any journal row; returns how many."""
     (oldest,) = db.execute("SELECT MIN(created) FROM journal").fetchone()

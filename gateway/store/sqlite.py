@@ -162,6 +162,9 @@ class SqliteStore:
     async def staged(self, folder: int) -> int:
         return await self._engine.read(lambda db: messages.staged(db, folder))
 
+    async def staged_ids(self, folder: int) -> set[MessageId]:
+        return await self._engine.read(lambda db: messages.staged_ids(db, folder))
+
     async def unstage(self, folder: int, ids: Sequence[MessageId]) -> None:
         await self._engine.write(lambda db: messages.unstage(db, folder, ids))
 
@@ -253,6 +256,9 @@ class SqliteStore:
             return blobs.open_chunks(self._vault, address, sealed)
 
         return await self._engine.read(job)
+
+    async def originals_octets(self) -> int:
+        return await self._engine.read(blobs.octets)
 
     # -- local state --
 

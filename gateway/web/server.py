@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -21,7 +21,10 @@ from starlette.routing import Route
 Readiness = Callable[[], list[str]]  # reasons why the gateway is not ready; empty = ready
 
 
-def application(registry: CollectorRegistry, readiness: Readiness) -> Starlette:
+Measure = Callable[[], Awaitable[None]]  # brings up to date what takes more than reading a number
+
+
+def application(registry: CollectorRegistry, readiness: Readiness, measure: Measure) -> Starlette:
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
@@ -30,6 +33,7 @@ def application(registry: CollectorRegistry, readiness: Readiness) -> Starlette:
         return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
 
     async def metrics(_: Request) -> Response:
+        await measure()
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     return Starlette(
@@ -40,8 +44,8 @@ def application(registry: CollectorRegistry, readiness: Readiness) -> Starlette:
 class WebServer:
     """uvicorn on the gateway's own loop, without its signal handlers."""
 
-    def __init__(self, registry: CollectorRegistry, readiness: Readiness) -> None:
-        self._app = application(registry, readiness)
+    def __init__(self, registry: CollectorRegistry, readiness: Readiness, measure: Measure) -> None:
+        self._app = application(registry, readiness, measure)
         self._server: uvicorn.Server | None = None
         self._task: asyncio.Task[None] | None = None
 
