@@ -49,7 +49,14 @@ class FirstSync:
         walked, link = walk.result()
         if walked is not None:
             await self._settle(walked)
+        await self._forget_ghosts()
         return await self._ctx.store.finish_first_sync(self._row.key, link=link)
+
+    async def _forget_ghosts(self) -> None:
+        """What an earlier run staged before it was cut, and nobody has seen in this one, is gone."""
+        ghosts = await self._ctx.store.staged_ids(self._row.key) - self._listed
+        if ghosts:
+            await self._ctx.store.unstage(self._row.key, sorted(ghosts))
 
     async def _walk(self) -> tuple[set[MessageId] | None, str]:
         """The ids delta knows and the link to go on from; None where a full mailbox refuses delta (trap 10). What

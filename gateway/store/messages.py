@@ -100,6 +100,10 @@ def staged(db: sqlite3.Connection, folder: int) -> int:
     return int(count)
 
 
+def staged_ids(db: sqlite3.Connection, folder: int) -> set[MessageId]:
+    return {id for (id,) in db.execute("SELECT id FROM staged WHERE folder = ?", (folder,))}
+
+
 def unstage(db: sqlite3.Connection, folder: int, ids: Sequence[MessageId]) -> None:
     db.executemany("DELETE FROM staged WHERE folder = ? AND id = ?", [(folder, id) for id in ids])
 
