@@ -1,0 +1,92 @@
+"""One demo for all clients; a missing client is said aloud, and fails where GATEWAY_REQUIRE_CLIENTS=1; and the
+table of what passed, to the file GATEWAY_LAB_TABLE or to the terminal."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from interop.lab import CLIENTS, MESSAGES, Demo, missing, start_demo, stop_demo
+
+HERE = Path(__file__).parent
+_passed: Counter[str] = Counter()
+_failed: Counter[str] = Counter()
+_absent: set[str] = set()
+
+
+def client_of(path: Path) -> str | None:
+    """tests/interop/test_mutt.py drives mutt."""
+    name = path.stem.removeprefix("test_")
+    return name if path.parent == HERE and name in CLIENTS else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if client_of(item.path):
+            item.add_marker(pytest.mark.interop)
+
+
+@pytest.fixture(autouse=True)
+def _client_is_here(request: pytest.FixtureRequest) -> None:
+    name = client_of(request.path)
+    if name is None or not missing(name):
+        return
+    _absent.add(name)
+    text = f"the client {CLIENTS[name].program} is not installed"
+    if os.environ.get("GATEWAY_REQUIRE_CLIENTS") == "1":
+        pytest.fail(text, pytrace=False)
+    pytest.skip(text)
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    running = start_demo(tmp_path_factory.mktemp("demo"), f"--messages={MESSAGES}")
+    yield running
+    stop_demo(running)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    name = client_of(
+        Path(report.fspath) if Path(report.fspath).is_absolute() else HERE / Path(report.fspath).name
+    )
+    if name is None or f"interop{os.sep}" not in str(report.fspath):
+        return
+    if report.when == "call" and report.passed:
+        _passed[name] += 1
+    elif report.failed:
+        _failed[name] += 1
+
+
+def _table() -> list[str]:
+    rows = [("client", "version", "passed", "failed")]
+    for name in CLIENTS:
+        if _passed[name] or _failed[name]:
+            rows.append((name, _version(name), str(_passed[name]), str(_failed[name])))
+    widths = [max(len(row[n]) for row in rows) for n in range(4)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+
+
+def _version(name: str) -> str:
+    return "missing" if missing(name) else CLIENTS[name].version()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for name in sorted(_absent):
+        terminalreporter.line(
+            f"client lab: {CLIENTS[name].program} is missing: its scenarios were not run", red=True
+        )
+    if not (_passed or _failed):
+        return
+    table = _table()
+    if target := os.environ.get("GATEWAY_LAB_TABLE"):
+        Path(target).write_text("\n".join(table) + "\n")
+    else:
+        terminalreporter.section("client lab")
+        for line in table:
+            terminalreporter.line(line)

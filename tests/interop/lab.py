@@ -1,0 +1,230 @@
+"""The demo as a process, the emulator's control API, and running a client program in a home of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+HOST = "127.0.0.1"
+ALICE, BOB, CAROL = "alice@example.com", "bob@example.com", "carol@example.com"
+PASSWORD = "demo"
+MESSAGES = 500
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = {"GATEWAY_IMAP__POLL_INTERVAL": "1"}  # the rest of the demo as it is for everybody
+# Of the environment a client gets only what finds programs; its home and its trust are the test's.
+KEPT = ("PATH", "LANG", "SYSTEMROOT", "TZ")
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client of the lab: the program it needs (None = a library of the test extra) and how it says its version."""
+
+    program: str | None
+    version: Callable[[], str]
+
+
+def _line(*argv: str, number: int = 0) -> Callable[[], str]:
+    def ask() -> str:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+        return (done.stdout or done.stderr).splitlines()[number].strip()
+
+    return ask
+
+
+def _package(name: str) -> Callable[[], str]:
+    def ask() -> str:
+        from importlib.metadata import version
+
+        return version(name)
+
+    return ask
+
+
+def _python() -> str:
+    return "Python " + sys.version.split()[0]
+
+
+CLIENTS: Mapping[str, Client] = {
+    "imaplib": Client(None, _python),
+    "smtplib": Client(None, _python),
+    "imapclient": Client(None, _package("IMAPClient")),
+    "aiosmtplib": Client(None, _package("aiosmtplib")),
+    "curl": Client("curl", _line("curl", "--version")),
+    "mutt": Client("mutt", _line("mutt", "-v")),
+    "mbsync": Client("mbsync", _line("mbsync", "--version")),
+    "msmtp": Client("msmtp", _line("msmtp", "--version")),
+    "swaks": Client("swaks", _line("swaks", "--version")),
+}
+
+
+def missing(name: str) -> bool:
+    program = CLIENTS[name].program
+    return program is not None and shutil.which(program) is None
+
+
+@dataclass
+class Demo:
+    """A running `gateway demo`: where it listens and what the mailboxes behind it hold."""
+
+    process: subprocess.Popen[bytes]
+    ports: dict[str, int]
+    ca_file: str
+    control: httpx.Client
+    errors: Path
+    folder_ids: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    @property
+    def tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.ca_file)
+
+    def listing(self, folder: str = "inbox", user: str = ALICE) -> list[dict[str, Any]]:
+        """Every message of a folder (well-known name, id, or displayName)."""
+        answer = self.control.get(f"users/{user}/messages", params={"folder": self.folder(folder, user)})
+        rows: list[dict[str, Any]] = answer.raise_for_status().json()
+        return rows
+
+    def folder(self, name: str, user: str = ALICE) -> str:
+        for row in self.folders(user):
+            if name in (row["wellKnownName"], row["displayName"]):
+                return str(row["id"])
+        return name
+
+    def folders(self, user: str = ALICE) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self.control.get(f"users/{user}/folders").raise_for_status().json()
+        return rows
+
+    def find(self, subject: str, folder: str = "inbox", user: str = ALICE) -> list[dict[str, Any]]:
+        return [row for row in self.listing(folder, user) if row["subject"] == subject]
+
+    def deliver(self, mime: bytes, folder: str = "inbox", user: str = ALICE) -> str:
+        where = {"folder": self.folder(folder, user)}
+        answer = self.control.post(f"users/{user}/messages", params=where, content=mime)
+        return str(answer.raise_for_status().json()["id"])
+
+    def outside(self) -> list[dict[str, Any]]:
+        """Mail that left for addresses nobody has here."""
+        rows: list[dict[str, Any]] = self.control.get("outside").raise_for_status().json()
+        return rows
+
+    def sent_to(self, address: str, subject: str) -> list[str]:
+        """Texts of the mail that left for this address, with this subject."""
+        wanted = f"Subject: {subject}\r\n"
+        return [m["mime"] for m in self.outside() if m["recipient"] == address and wanted in m["mime"]]
+
+    def log(self) -> list[str]:
+        """Graph requests since `forget`, those inside a batch by themselves."""
+        said = []
+        for request in self.control.get("log").raise_for_status().json()["requests"]:
+            said.append(f"{request['method']} {request['path']}")
+            said += [f"{inner['method']} {inner['url']}" for inner in request["inner"]]
+        return said
+
+    def forget(self) -> None:
+        self.control.delete("log").raise_for_status()
+
+    def bodies_read(self) -> int:
+        return sum("$value" in line for line in self.log())
+
+
+def start_demo(folder: Path, *options: str) -> Demo:
+    """Start and wait until it listens."""
+    ready, errors = folder / "ready.json", folder / "errors.log"
+    ports = [f"--{name}-port=0" for name in ("imap", "imaps", "smtp", "smtps", "graph", "web")]
+    argv = [
+        sys.executable,
+        "-m",
+        "gateway",
+        "demo",
+        "--ready-file",
+        str(ready),
+        "--state",
+        str(folder / "state"),
+    ]
+    with errors.open("wb") as log:
+        process = subprocess.Popen(
+            [*argv, *ports, *options], stdout=log, stderr=log, cwd=ROOT, env={**os.environ, **SETTINGS}
+        )
+    try:
+        eventually(lambda: ready.exists() or process.poll() is not None, 60)
+        assert process.poll() is None, errors.read_text()
+    except BaseException:
+        process.kill()
+        raise
+    told = json.loads(ready.read_text())
+    trust = ssl.create_default_context(cafile=told["ca_file"])
+    control = httpx.Client(base_url=f"{told['emulator']}/_emulator/", verify=trust, timeout=60)
+    return Demo(process, told["ports"], told["ca_file"], control, errors)
+
+
+def stop_demo(demo: Demo) -> None:
+    """SIGTERM must end it, with status 0, and nothing but what is expected in its log."""
+    demo.control.close()
+    demo.process.send_signal(signal.SIGTERM)
+    try:
+        status = demo.process.wait(30)
+    except subprocess.TimeoutExpired:
+        demo.process.kill()
+        demo.process.wait(10)
+        raise
+    said = demo.errors.read_text()
+    assert status == 0, f"exit status {status}: {said[-2000:]}"
+    assert "Traceback" not in said, said[said.index("Traceback") - 2000 :][:6000]
+
+
+def eventually(check: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """The value of `check()` once it is true; an assertion if that takes too long."""
+    end = time.monotonic() + seconds
+    while not (value := check()):
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.1)
+    return value
+
+
+def environment(home: Path) -> dict[str, str]:
+    home.mkdir(parents=True, exist_ok=True)
+    return {"HOME": str(home), "LC_ALL": "C.UTF-8", "TERM": "vt100"} | {
+        name: os.environ[name] for name in KEPT if name in os.environ
+    }
+
+
+def run(
+    argv: Sequence[str | Path], home: Path, *, stdin: bytes = b"", status: int | None = 0, timeout: float = 60
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a client to its end; `status` None = any. Its output is in the failure."""
+    done = subprocess.run(
+        [str(each) for each in argv], input=stdin, capture_output=True, timeout=timeout, env=environment(home),
+        cwd=home, check=False,
+    )  # fmt: skip
+    assert status is None or done.returncode == status, (
+        f"{argv[0]} ended with {done.returncode}\n{done.stdout[-3000:].decode(errors='replace')}\n"
+        f"{done.stderr[-3000:].decode(errors='replace')}"
+    )
+    return done
+
+
+def mail(subject: str, body: str = "Hello.", *, sender: str = "eve@example.net", to: str = ALICE) -> bytes:
+    """A small message in CRLF, with a Message-ID of its own."""
+    number = hashlib.sha256(f"{subject}\0{body}".encode()).hexdigest()[:20]
+    text = (
+        f"From: Eve <{sender}>\nTo: {to}\nSubject: {subject}\nDate: Mon, 02 Nov 2026 10:00:00 +0000\n"
+        f"Message-ID: <{number}@example.net>\nMIME-Version: 1.0\n"
+        f"Content-Type: text/plain; charset=utf-8\n\n{body}\n"
+    )
+    return text.replace("\n", "\r\n").encode()
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
