@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import random
 import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -43,7 +45,7 @@ from gateway.store.sqlite import SqliteStore
 from gateway.web.metrics import Content, Metrics, Sources
 from gateway.web.server import WebServer
 
-# A MIME send is one request of 4 MB in base64 (contract section 10); some room for the header fields we add. SIZE tells.
+# A MIME send is one request of 4 MB in base64 (contract section 10); some room for the fields we add. SIZE tells.
 SENDABLE = DEFAULT_LIMITS.request_body * 3 // 4 - 64 * KIB
 
 log = structlog.get_logger()
@@ -58,6 +60,10 @@ class Ports:
     smtp: int = 0
     smtps: int = 0
     web: int = 0
+
+
+class StartError(Exception):
+    """One line: what keeps the gateway from starting, and what to do."""
 
 
 class Gateway:
@@ -75,31 +81,45 @@ class Gateway:
         self._originals = 0
 
     async def start(self) -> None:
-        """Returns when every listener is open. OSError for a port that is taken, ConfigError for what only shows
-        when files are opened."""
-        state = self.config.state.dir
-        private_folder(state)
-        self._key = load_or_create_key(state / "key")
-        self._store = SqliteStore(state / "gateway.db", key=self._key, clock=self._clock.time)
-        await self._store.open()
-        self._hubs = Hubs(self._store, change_log=self.limits.change_log)
-        self._budget = SpoolBudget(self.limits.spool_in_flight)
-        self._cache = self._body_cache(state)
-        self._directory = self._make_directory()
-        await self._listen()
+        """Returns when every listener is open. StartError for a port that is taken, ConfigError for what only shows
+        when files are opened; OSError and StoreError from the state folder. Nothing is left open then."""
+        async with contextlib.AsyncExitStack() as opened:
+            await self._open(opened)
+            self._opened = opened.pop_all()
         self._listening = True
         log.info("ready", version=__version__, imap=self.ports.imap, imaps=self.ports.imaps, smtp=self.ports.smtp,
                  smtps=self.ports.smtps, web=self.ports.web)  # fmt: skip
 
     async def stop(self) -> None:
         self._listening = False
-        await asyncio.gather(self._imap.stop(), self._smtp.stop())
-        await self._web.stop()
-        await self._directory.close()
+        await self._opened.aclose()
+        log.info("stopped")
+
+    async def _open(self, opened: contextlib.AsyncExitStack) -> None:
+        """What was opened first is closed last."""
+        state = self.config.state.dir
+        private_folder(state)
+        self._key = load_or_create_key(state / "key")
+        self._store = SqliteStore(state / "gateway.db", key=self._key, clock=self._clock.time)
+        await self._store.open()
+        opened.push_async_callback(self._store.close)
+        self._hubs = Hubs(self._store, change_log=self.limits.change_log)
+        self._budget = SpoolBudget(self.limits.spool_in_flight)
+        self._cache = self._body_cache(state)
+        opened.push_async_callback(self._close_clients)
+        self._directory = self._make_directory()
+        opened.push_async_callback(self._directory.close)
+        self._make_servers()
+        opened.push_async_callback(self._stop_servers)
+        await self._listen()
+
+    async def _close_clients(self) -> None:
         for client in self._clients:
             await client.aclose()
-        await self._store.close()
-        log.info("stopped")
+
+    async def _stop_servers(self) -> None:
+        await asyncio.gather(self._imap.stop(), self._smtp.stop())
+        await self._web.stop()
 
     def unready(self) -> list[str]:
         """Reasons why `/readyz` says no."""
@@ -168,8 +188,9 @@ class Gateway:
 
     # -- listeners --
 
-    async def _listen(self) -> None:
-        config, tls = self.config, _tls(self.config)
+    def _make_servers(self) -> None:
+        config = self.config
+        self._tls = tls = _tls(config)
         self._imap = ImapServer(
             self._directory, ImapSettings(allow_plaintext=config.imap.allow_plaintext, version=__version__),
             self._clock, self.limits, starttls=tls,
@@ -181,19 +202,39 @@ class Gateway:
             )
         )
         self._web = WebServer(self.metrics.registry, self.unready, self._measure)
-        ports = self.ports
-        if config.imap.port is not None:
-            ports.imap = await self._imap.start(config.imap.host, config.imap.port, tls)
-        if config.submission.port is not None:
-            ports.smtp = await self._smtp.start(config.submission.host, config.submission.port, tls)
-        if tls is not None and config.imap.tls_port is not None:
-            ports.imaps = await self._imap.start(config.imap.host, config.imap.tls_port, tls, implicit=True)
-        if tls is not None and config.submission.tls_port is not None:
-            ports.smtps = await self._smtp.start(
-                config.submission.host, config.submission.tls_port, tls, implicit=True
-            )
-        if config.web.port is not None:
-            ports.web = await self._web.start(config.web.host, config.web.port)
+
+    async def _listen(self) -> None:
+        """Every configured port; those of TLS only where there is a certificate."""
+        config, ports, tls = self.config, self.ports, self._tls
+        imap, smtp, web = config.imap, config.submission, config.web
+        ports.imap = await _bound("imap.port", imap.host, imap.port, partial(self._imap.start, tls=tls))
+        ports.smtp = await _bound("submission.port", smtp.host, smtp.port, partial(self._smtp.start, tls=tls))
+        if tls is not None:
+            start = partial(self._imap.start, tls=tls, implicit=True)
+            ports.imaps = await _bound("imap.tls_port", imap.host, imap.tls_port, start)
+            start = partial(self._smtp.start, tls=tls, implicit=True)
+            ports.smtps = await _bound("submission.tls_port", smtp.host, smtp.tls_port, start)
+        ports.web = await _bound("web.port", web.host, web.port, self._web.start)
+
+
+async def _bound(key: str, host: str, port: int | None, start: Callable[[str, int], Awaitable[int]]) -> int:
+    """The port that `start` listens on; 0 where none is wanted."""
+    if port is None:
+        return 0
+    try:
+        return await start(host, port)
+    except OSError as error:
+        reason, advice = _PORT_ERRORS.get(
+            error.errno or 0, ("cannot be listened on", "choose another address")
+        )
+        raise StartError(f"{host}:{port} ({key}) {reason}; {advice}") from error
+
+
+_PORT_ERRORS = {
+    errno.EADDRINUSE: ("is taken by another program", "stop that one or choose another port"),
+    errno.EACCES: ("is not allowed to this user", "choose a port above 1023, or grant CAP_NET_BIND_SERVICE"),
+    errno.EADDRNOTAVAIL: ("is not an address of this machine", "choose another host"),
+}
 
 
 # -- from sections to arguments --
@@ -231,8 +272,31 @@ def _tls(config: Config) -> ssl.SSLContext | None:
     try:
         context.load_cert_chain(config.tls.certificate, config.tls.key)
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"tls.certificate: cannot be used: {error}") from error
+        names = f"{config.tls.certificate}, {config.tls.key}"
+        raise ConfigError(f"tls.certificate, tls.key: {names}: cannot be used: {_reason(error)}") from error
     return context
+
+
+def check_files(config: Config) -> None:
+    """ConfigError if a file that the configuration names cannot be used, or what signing in needs is missing."""
+    _tls(config)
+    if config.accounts and not config.graph.client_id:
+        raise ConfigError("graph.client_id: this key is needed: the application registered in Entra ID")
+    if any(account.auth == "app" for account in config.accounts):
+        _credential(config.graph)
+    if config.graph.ca_file is not None:
+        _authorities(config.graph.ca_file)
+
+
+def _authorities(path: Path) -> None:
+    try:
+        ssl.create_default_context(cafile=path)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"graph.ca_file: {path}: cannot be used: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def app_sign_in(graph: GraphSection) -> SignIn:
@@ -257,7 +321,9 @@ def _credential(graph: GraphSection) -> str | Mapping[str, str]:
     try:
         secret = graph.secret()
     except OSError as error:
-        raise ConfigError(f"graph.client_secret_file: cannot be read: {error.strerror}") from error
+        raise ConfigError(
+            f"graph.client_secret_file: {error.filename}: cannot be read: {_reason(error)}"
+        ) from error
     if not secret:
         raise ConfigError(
             'graph.client_secret, client_secret_file or certificate_file is needed for auth = "app"'

@@ -15,7 +15,7 @@ import structlog
 from gateway.core.errors import NoSuchMailbox, TooBig
 from gateway.core.types import Flags, FolderId, ObjectId, Uid
 from gateway.graph.errors import GraphError, NotFound
-from gateway.graph.model import Priority
+from gateway.graph.model import Message, Priority
 from gateway.mailbox import append, journal, submit
 from gateway.mailbox.administration import Administration
 from gateway.mailbox.api import AppendResult, Envelope, MailboxInfo, MailboxStatus, Spool
@@ -97,10 +97,10 @@ class MailboxAccount:
             found = self._syncs[row.key] = FolderSync(self.ctx, row, self._moved_to)
         return found
 
-    def _moved_to(self, folder: FolderId) -> None:
-        row = self.hierarchy.rows.get(folder)
+    async def _moved_to(self, message: Message) -> None:
+        row = self.hierarchy.rows.get(FolderId(message.parent_folder_id or ""))
         if row is not None:
-            self.sync(row).stale()
+            await self.sync(row).adopt(message)
 
     # -- folders --
 

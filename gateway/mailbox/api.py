@@ -16,7 +16,6 @@ from gateway.core.types import FlagChange, Flags, ObjectId, SpecialUse, Uid
 from gateway.mime.part import Part
 from gateway.wire.searchkey import SearchKey
 
-
 NO_OBJECT_ID = ObjectId("")
 
 
@@ -307,7 +306,9 @@ class Account(Protocol):
         ...
 
     def spool(self, expected: int) -> Spool: ...
-    async def append(self, name: str, spool: Spool, flags: Flags, internal_date: int | None) -> AppendResult: ...
+    async def append(
+        self, name: str, spool: Spool, flags: Flags, internal_date: int | None
+    ) -> AppendResult: ...
     async def submit(self, envelope: Envelope, spool: Spool) -> str:
         """Send; returns a queue id for the reply. SubmissionRefused or Unavailable otherwise."""
         ...

@@ -55,7 +55,7 @@ class Intake:
         return [row for _, row in sorted(rows, key=lambda pair: (pair[0], pair[1].id))]
 
     async def take(
-        self, messages: Iterable[Message], gone: set[MessageId], *, began: float, link: str
+        self, messages: Iterable[Message], gone: set[MessageId], *, began: float, link: str | None
     ) -> Taken:
         """Apply. `began`: when the request that told us began, monotonic. While something is held back the old
         delta link is kept, so that the next round, or the one after a crash, tells it again."""
@@ -70,7 +70,9 @@ class Intake:
                 taken.again.add(key)
             else:
                 accepted.append(message)
-        gone = {key for key in gone if not ctx.writes.after(key, began)}
+        written = {key for key in gone if ctx.writes.after(key, began)}
+        taken.again |= written
+        gone = gone - written
         rows = await self.upserts(accepted, known)
         await self._renew_drafts(accepted, rows, known)
         applied = await ctx.store.apply(self._key, rows, sorted(gone), link=link if taken.complete else None)

@@ -10,10 +10,10 @@ removed, then one `Store.apply` together with the new delta link, then the hub.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from gateway.core.types import FolderId, MessageId
+from gateway.core.types import MessageId
 from gateway.graph.errors import NotFound, QuotaExceeded, ResyncNeeded
 from gateway.graph.model import Message, Priority
 from gateway.mailbox.context import AccountContext
@@ -24,6 +24,11 @@ from gateway.store.api import FolderRow, MessageRow
 
 MANY_CHANGED = 200  # beyond this a listing by lastModifiedDateTime is cheaper than batches of 20
 MANY_REMOVED = 100  # decision 5: beyond this one listing of ids verifies all
+COMPARE_EVERY = 3600.0  # seconds between full comparisons of a watched folder: delta has holes (section 7)
+
+Moved = Callable[
+    [Message], Awaitable[None]
+]  # told of a message found in another folder than the one asked about
 
 
 @dataclass(slots=True)
@@ -37,10 +42,19 @@ class Round:
     whole: bool = False  # from the beginning: ids it does not name may be gone
 
 
+@dataclass(slots=True)
+class Found:
+    """What asking for ids by name gave: messages that are here, ids that are not, and ids nobody can tell yet."""
+
+    messages: list[Message] = field(default_factory=list)
+    lost: set[MessageId] = field(default_factory=set)
+    open: set[MessageId] = field(default_factory=set)
+
+
 class FolderSync:
     """One per folder and process. All rounds of a folder are one at a time; waiters share the running one."""
 
-    def __init__(self, ctx: AccountContext, folder: FolderRow, moved: Callable[[FolderId], None]) -> None:
+    def __init__(self, ctx: AccountContext, folder: FolderRow, moved: Moved) -> None:
         self._ctx = ctx
         self._key = folder.key
         self._id = folder.id
@@ -50,6 +64,9 @@ class FolderSync:
         self._first: asyncio.Task[None] | None = None
         self._first_sync: FirstSync | None = None
         self._again: set[MessageId] = set()
+        self._missed: set[MessageId] = set()  # announced by delta, but 404 when asked for: once is no proof
+        self._elsewhere: list[Message] = []
+        self._compared = ctx.clock.monotonic()
         self._counts: tuple[int, int] | None = None  # Graph's own, when last synced
         self.synced = float("-inf")  # monotonic
 
@@ -95,6 +112,19 @@ class FolderSync:
             began = self._ctx.clock.monotonic()
             if await self._round(priority):
                 self.synced = began
+        await self._tell_elsewhere()
+
+    async def _tell_elsewhere(self) -> None:
+        """Outside our lock: two folders may tell each other."""
+        told, self._elsewhere = self._elsewhere, []
+        for message in told:
+            await self._moved(message)
+
+    async def adopt(self, message: Message) -> None:
+        """A message found here by another folder's sync: this folder's delta may never say so (section 7)."""
+        async with self._lock:
+            if (await self._row()).ready:
+                await self._intake.take([message], set(), began=self._ctx.clock.monotonic(), link=None)
 
     async def settle_counts(self, row: FolderRow, max_age: float) -> None:
         """Ask Graph only if the folder's counts are others than when it was synced last: they come for all
@@ -116,7 +146,7 @@ class FolderSync:
         try:
             seen = await self._collect(row, priority)
         except QuotaExceeded:
-            return await self._compare(row, priority)
+            return await self._compare(row, priority, link="")
         return await self._apply(row, seen, priority)
 
     async def _collect(self, row: FolderRow, priority: Priority) -> Round:
@@ -152,63 +182,69 @@ class FolderSync:
             suspects |= every.keys() - seen.changed.keys()
         news = [message for key, message in seen.changed.items() if not _is_echo(message, known.get(key))]
         again, self._again = self._again - seen.changed.keys(), set()
-        messages, lost = await self._truth(news, again & known.keys(), priority)
-        kept, gone = await self._verify(suspects, priority)
-        taken = await self._intake.take([*messages, *kept], gone | lost, began=seen.began, link=seen.link)
+        told = await self._truth(news, again & known.keys(), priority)
+        proved = await self._verify(suspects, priority)
+        early = self._too_early(told.lost - known.keys())
+        left = told.open | proved.open | early
+        taken = await self._intake.take(
+            [*told.messages, *proved.messages], (told.lost - early) | proved.lost,
+            began=seen.began, link=None if left else seen.link,
+        )  # fmt: skip
         self._again |= taken.again
-        return taken.complete and not self._again
+        return taken.complete and not left and not self._again
 
-    async def _truth(
-        self, news: Sequence[Message], again: set[MessageId], priority: Priority
-    ) -> tuple[list[Message], set[MessageId]]:
-        """The messages as they are now, with the properties that a delta without `$expand` leaves out; and the
-        ids that are not in this folder any more."""
+    def _too_early(self, missing: set[MessageId]) -> set[MessageId]:
+        """New ids that are not found are asked for once more: they may not be visible yet (trap 42), or a rule
+        moved them on (trap 44)."""
+        early = missing - self._missed
+        self._missed = early
+        return early
+
+    async def _truth(self, news: Sequence[Message], again: set[MessageId], priority: Priority) -> Found:
+        """The messages as they are now, with the properties that a delta without `$expand` leaves out."""
         told = [message for message in news if _is_whole(message)]
         partial = [message for message in news if not _is_whole(message)]
         wanted = [MessageId(message.id) for message in partial] + sorted(again)
-        if not wanted:
-            return told, set()
+        listed: dict[MessageId, Message] = {}
         if len(partial) > MANY_CHANGED:
-            since = min(message.last_modified_date_time or "1900-01-01T00:00:00Z" for message in partial)
-            listed = await list_folder(
-                self._ctx, self._id, filter=f"lastModifiedDateTime ge {since}", order=None, priority=priority
-            )
-            found = {MessageId(message.id): message for message in listed}
-            left = [key for key in wanted if key not in found]
-            messages, lost = await self._get(left, priority)
-            return [*told, *found.values(), *messages], lost
-        messages, lost = await self._get(wanted, priority)
-        return [*told, *messages], lost
+            listed = await self._changed_since(partial, priority)
+        found = await self._get([key for key in wanted if key not in listed], priority)
+        found.messages += [*told, *listed.values()]
+        return found
 
-    async def _get(
-        self, ids: Sequence[MessageId], priority: Priority
-    ) -> tuple[list[Message], set[MessageId]]:
-        messages: list[Message] = []
-        lost: set[MessageId] = set()
+    async def _changed_since(
+        self, partial: Sequence[Message], priority: Priority
+    ) -> dict[MessageId, Message]:
+        since = min(message.last_modified_date_time or "1900-01-01T00:00:00Z" for message in partial)
+        listed = await list_folder(
+            self._ctx, self._id, filter=f"lastModifiedDateTime ge {since}", order=None, priority=priority
+        )
+        return {MessageId(message.id): message for message in listed}
+
+    async def _get(self, ids: Sequence[MessageId], priority: Priority) -> Found:
+        found = Found()
         results = await self._ctx.graph.get(ids, priority=priority) if ids else []
         for key, result in zip(ids, results, strict=True):
             if isinstance(result, Message) and result.parent_folder_id in (None, self._id):
-                messages.append(result)
+                found.messages.append(result)
             elif isinstance(result, Message):
-                lost.add(key)
-                self._elsewhere(result)
+                found.lost.add(key)
+                self._elsewhere.append(result)
             elif isinstance(result, NotFound):
-                lost.add(key)
+                found.lost.add(key)
             else:
-                self._again.add(key)  # no answer now: asked again in the next round
-        return messages, lost
+                found.open.add(key)
+        return found
 
-    async def _verify(
-        self, suspects: set[MessageId], priority: Priority
-    ) -> tuple[list[Message], set[MessageId]]:
+    async def _verify(self, suspects: set[MessageId], priority: Priority) -> Found:
         """Which of the removed are gone from here: the A->B->A hole and replays make delta lie (section 7)."""
         if len(suspects) <= MANY_REMOVED:
             return await self._get(sorted(suspects), priority)
         listed = await list_folder(self._ctx, self._id, priority=priority)
         there = {MessageId(message.id): message for message in listed}
-        return [there[key] for key in suspects & there.keys()], suspects - there.keys()
+        return Found([there[key] for key in suspects & there.keys()], suspects - there.keys())
 
-    async def _compare(self, row: FolderRow, priority: Priority) -> bool:
+    async def _compare(self, row: FolderRow, priority: Priority, *, link: str | None) -> bool:
         """A full mailbox refuses delta (trap 10): list the folder and compare."""
         began = self._ctx.clock.monotonic()
         listed = await list_folder(self._ctx, self._id, priority=priority)
@@ -216,26 +252,21 @@ class FolderSync:
         rows = {row.id: row for row in stored}
         missing = rows.keys() - {MessageId(message.id) for message in listed}
         news = [message for message in listed if not _is_echo(message, rows.get(MessageId(message.id)))]
-        kept, gone = await self._verify(set(missing), priority)
-        taken = await self._intake.take([*news, *kept], gone, began=began, link="")
+        proved = await self._verify(set(missing), priority)
+        taken = await self._intake.take([*news, *proved.messages], proved.lost, began=began, link=link)
         self._again |= taken.again
-        return taken.complete
+        self._compared = began
+        return taken.complete and not proved.open
 
-    async def reconcile(self, priority: Priority = Priority.BACKGROUND) -> None:
+    async def compare_if_due(self, priority: Priority = Priority.BACKGROUND) -> None:
         """The periodic full comparison that delta's holes make necessary (section 7)."""
+        if self._ctx.clock.monotonic() - self._compared >= COMPARE_EVERY:
+            await self.compare(priority)
+
+    async def compare(self, priority: Priority = Priority.BACKGROUND) -> None:
         async with self._lock:
-            row = await self._row()
-            await self._compare_keeping_link(row, priority)
-
-    async def _compare_keeping_link(self, row: FolderRow, priority: Priority) -> None:
-        link = row.delta_link
-        await self._compare(row, priority)
-        await self._ctx.store.set_link(self._key, link)
-
-    def _elsewhere(self, message: Message) -> None:
-        """Moved, though the other folder's delta may never say so."""
-        if message.parent_folder_id is not None:
-            self._moved(FolderId(message.parent_folder_id))
+            await self._compare(await self._row(), priority, link=None)
+        await self._tell_elsewhere()
 
     async def _row(self) -> FolderRow:
         row = await self._ctx.store.folder(self._ctx.account, self._id)

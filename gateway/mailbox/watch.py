@@ -49,6 +49,7 @@ class Watches:
             await self._ctx.clock.sleep(max(interval - sync.age(), interval / 10))
             try:
                 await sync.poll(max_age=interval * 0.9, priority=Priority.BACKGROUND)
+                await sync.compare_if_due()
             except (GraphError, GatewayError) as error:
                 log.info("poll failed", error=type(error).__name__)
                 await self._ctx.clock.sleep(interval)
