@@ -6,6 +6,7 @@ Every failure is one line on standard error that says what to do, and exit statu
 from __future__ import annotations
 
 import asyncio
+import errno
 import getpass
 import json
 import os
@@ -15,22 +16,22 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 import uvloop
 from rich.console import Console
 
 from gateway import __version__
-from gateway.app import Gateway, configure_logging, delegated_sign_in, token_cache
-from gateway.config import Config, ConfigError, from_values, load
-from gateway.core.limits import DEFAULT_LIMITS
+from gateway.app import Gateway, StartError, check_files, configure_logging, delegated_sign_in, token_cache
+from gateway.config import AccountSection, Config, ConfigError, load
 from gateway.demo import demo_config, instructions
 from gateway.emulator.serve import EmulatorOptions, EmulatorThread, RunningEmulator
 from gateway.emulator.serve import run as run_emulator
 from gateway.graph.errors import GraphError
 from gateway.graph.token import DevicePrompt, device_login
-from gateway.mailbox.credentials import hash_password
+from gateway.mailbox.credentials import MAX_PASSWORD, hash_password
+from gateway.store.errors import StoreError
 from gateway.store.keyfile import load_or_create_key, private_folder
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -41,19 +42,23 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ConfigFile = Annotated[Path, typer.Option("--config", help="TOML configuration file.")]
 ReadyFile = Annotated[Path | None, typer.Option(help="Write this JSON file when everything listens.")]
 
-console = Console(highlight=False)
+A = TypeVar("A")
+B = TypeVar("B")
+
+console = Console(highlight=False, stderr=True)
 
 
 def main() -> None:
     """The console script."""
     try:
         app()
-    except ConfigError as error:
+    except (ConfigError, StartError) as error:
         fail(str(error))
+    except StoreError as error:
+        fail(f"the state folder cannot be used: {error}")
     except OSError as error:
-        fail(
-            f"cannot start: {error.strerror or error}: {error.filename or 'is another program using the port?'}"
-        )
+        where = f"{error.filename}: " if error.filename else ""
+        fail(f"{where}{error.strerror or error}")
 
 
 def fail(text: str, status: int = 2) -> NoReturn:
@@ -76,6 +81,7 @@ def check_config(config: ConfigFile, as_json: Json = False) -> None:
     """Read a configuration file and say what is wrong with it, line by line."""
     try:
         loaded = load(config)
+        check_files(loaded)
     except ConfigError as error:
         if as_json:
             say({"ok": False, "problems": str(error).splitlines()}, "", True)
@@ -89,6 +95,7 @@ def check_config(config: ConfigFile, as_json: Json = False) -> None:
 def serve(config: ConfigFile, ready_file: ReadyFile = None) -> None:
     """Run the gateway until SIGTERM."""
     loaded = load(config)
+    check_files(loaded)
     configure_logging(loaded.log.level, loaded.log.format)
     uvloop.run(_serve(loaded, ready_file, {}))
 
@@ -102,12 +109,14 @@ async def _serve(
     gateway = Gateway(config)
     stop = _on_signals()
     await gateway.start()
-    if said is not None:
-        said(gateway)
-    if ready_file is not None:
-        _write_ready(ready_file, gateway, extra)
-    await stop.wait()
-    await gateway.stop()
+    try:
+        if said is not None:
+            said(gateway)
+        if ready_file is not None:
+            _write_ready(ready_file, gateway, extra)
+        await stop.wait()
+    finally:
+        await gateway.stop()
 
 
 def _on_signals() -> asyncio.Event:
@@ -158,7 +167,9 @@ def demo(
             state_dir=folder / "emulator",
         )  # fmt: skip
         with console.status("filling the emulated mailboxes"):
-            emulator = stack.enter_context(EmulatorThread(options))
+            emulator = _taking(
+                f"{host}:{graph_port} (--graph-port)", stack.enter_context, EmulatorThread(options)
+            )
         ports = {
             "imap": imap_port,
             "imaps": imaps_port,
@@ -215,15 +226,27 @@ def emulator(
         text = "\n".join(f"{name:17} {value}" for name, value in facts.items())
         print(json.dumps(facts) if as_json else text, flush=True)
 
-    asyncio.run(run_emulator(options, said))
+    _taking(f"{host}:{port} (--port)", asyncio.run, run_emulator(options, said))
+
+
+def _taking(place: str, run: Callable[[A], B], argument: A) -> B:
+    """`run(argument)`, which listens at `place`."""
+    try:
+        return run(argument)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise StartError(
+            f"{place} is taken by another program; stop that one or choose another port"
+        ) from error
 
 
 @account.command("hash")
 def account_hash(as_json: Json = False) -> None:
     """Read a password (from the terminal, or one line of standard input) and print its argon2id hash."""
     password = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
-    if not password:
-        fail("an empty password is not allowed")
+    if not 0 < len(password.encode()) <= MAX_PASSWORD:
+        fail(f"a password has 1 to {MAX_PASSWORD} octets")
     hashed = hash_password(password)
     say({"password_hash": hashed}, hashed, as_json)
 
@@ -232,14 +255,21 @@ def account_hash(as_json: Json = False) -> None:
 def account_login(user: str, config: ConfigFile, as_json: Json = False) -> None:
     """Sign a delegated account in by device code; the refresh token is kept encrypted in the state folder."""
     loaded = load(config)
-    entry = next((entry for entry in loaded.accounts if entry.user.lower() == user.lower()), None)
-    if entry is None:
-        fail(f"no account {user!r} in {config}")
-    if entry.auth != "delegated":
-        fail(f'account {user!r} has auth = "{entry.auth}"; only auth = "delegated" signs in')
+    check_files(loaded)
+    entry = _delegated(loaded, user, config)
     private_folder(loaded.state.dir)
     key = load_or_create_key(loaded.state.dir / "key")
-    _run(_login(loaded, key, user, as_json))
+    _run(_login(loaded, key, entry.user, as_json))
+
+
+def _delegated(config: Config, user: str, path: Path) -> AccountSection:
+    entry = next((entry for entry in config.accounts if entry.user.lower() == user.lower()), None)
+    if entry is None:
+        known = ", ".join(entry.user for entry in config.accounts) or "none"
+        fail(f"no account {user!r} in {path}; there are: {known}")
+    if entry.auth != "delegated":
+        fail(f'account {user!r} has auth = "{entry.auth}"; only auth = "delegated" signs in')
+    return entry
 
 
 async def _login(config: Config, key: bytes, user: str, as_json: bool) -> None:
@@ -262,6 +292,3 @@ def _run(work: Awaitable[None]) -> None:
 
 async def _awaited(work: Awaitable[None]) -> None:
     await work
-
-
-__all__ = ["DEFAULT_LIMITS", "from_values", "main"]

@@ -6,6 +6,7 @@ and the key; nothing starts with a doubtful configuration.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -21,9 +22,12 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from gateway.core.limits import DEFAULT_LIMITS, MIB
+
+ENV_PREFIX = "GATEWAY_"
+ENV_DELIMITER = "__"
 
 
 class ConfigError(Exception):
@@ -136,7 +140,11 @@ class Config(BaseSettings):
     """All sections. Made by `load`."""
 
     model_config = SettingsConfigDict(
-        extra="forbid", frozen=True, env_prefix="GATEWAY_", env_nested_delimiter="__", case_sensitive=False
+        extra="forbid",
+        frozen=True,
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=ENV_DELIMITER,
+        case_sensitive=False,
     )
 
     graph: GraphSection = GraphSection()
@@ -173,6 +181,8 @@ def load(path: Path) -> Config:
         text = path.read_text()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: not UTF-8") from error
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -183,6 +193,8 @@ def load(path: Path) -> Config:
 def from_values(values: Mapping[str, Any], *, origin: str, text: str = "") -> Config:
     try:
         return Config(**values)
+    except SettingsError as error:  # a table in the environment is JSON
+        raise ConfigError(f"environment: {error}; a table there is written as JSON") from error
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(origin, text, problem) for problem in error.errors())) from error
 
@@ -192,8 +204,16 @@ def _explain(origin: str, text: str, problem: Mapping[str, Any]) -> str:
     key = ".".join(str(piece) for piece in where) or "(file)"
     line = line_of(text, where)
     place = f"{origin}:{line}" if line else origin
+    if (variable := _variable(where)) is not None:
+        place = f"environment {variable}"
     reason = _REASONS.get(problem["type"], problem["msg"].removeprefix("Value error, "))
     return f"{place}: {key}: {reason}"
+
+
+def _variable(where: Sequence[str | int]) -> str | None:
+    """The environment variable that set this key: it beats the file."""
+    wanted = ENV_PREFIX + ENV_DELIMITER.join(str(piece) for piece in where)
+    return next((name for name in os.environ if name.upper() == wanted.upper()), None)
 
 
 _REASONS = {

@@ -154,11 +154,13 @@ class _Desk:
         self._sealed = sealed
         self._cache = msal.SerializableTokenCache()
         self._app: Any = None
+        self._opened: bytes | None = None  # what the cache was last read from
         self._lock = threading.Lock()
 
     def acquire(self, claims: str | None, force: bool) -> Mapping[str, Any] | None:
         with self._lock, _network_errors():
             app = self._application()
+            self._open_cache()  # a person may have signed in, in another process, since
             ask = self._for_user if self._sign_in.credential is None else self._for_app
             answer = ask(app, claims, force)
             self._keep()
@@ -182,7 +184,6 @@ class _Desk:
     def _application(self) -> Any:
         """Made at first use: msal asks the authority for its endpoints right away."""
         if self._app is None:
-            self._open_cache()
             options: dict[str, Any] = {
                 "authority": self._sign_in.authority,
                 "instance_discovery": self._sign_in.discover_instance(),
@@ -204,12 +205,14 @@ class _Desk:
             stored = self._sealed.load()
         except ValueError as error:
             raise SignInFailed(str(error), code="CacheUnreadable") from None
-        if stored:
+        if stored and stored != self._opened:
             self._cache.deserialize(stored.decode())
+            self._opened = stored
 
     def _keep(self) -> None:
         if self._sealed is not None and self._cache.has_state_changed:
-            self._sealed.save(self._cache.serialize().encode())
+            self._opened = self._cache.serialize().encode()
+            self._sealed.save(self._opened)
 
     def _for_app(self, app: Any, claims: str | None, force: bool) -> Mapping[str, Any]:
         if force and not claims:
