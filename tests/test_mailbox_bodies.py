@@ -180,6 +180,13 @@ async def test_an_abandoned_walk_leaves_nothing_running(w: World) -> None:
     assert w.graph.count("mime") < 9
 
 
+async def test_a_message_expunged_while_it_was_read_does_not_come_back(w: World) -> None:
+    row, folder = await one(w), w.folder("inbox")
+    await w.store.apply(folder.key, (), [row.id])
+    assert octets(await bodies(w).body(row, folder)) == PLAIN
+    assert await w.rows("inbox") == []
+
+
 # -- structures and facts --
 
 

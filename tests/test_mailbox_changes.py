@@ -242,3 +242,15 @@ async def test_own_writes_beat_older_delta_rows(w: World) -> None:
     (row,) = await w.rows("inbox")
     await store(w, add(b"\\Seen"))
     assert w.ctx.writes.after(row.id, began)
+
+
+async def test_a_message_that_left_while_graph_was_asked_does_not_come_back(w: World) -> None:
+    stored = w.graph.put("inbox")
+    (row,) = await w.sync("inbox")
+    w.graph.outlook(stored.id, folder="F-sentitems")
+    outcome = await store(w, add(b"\\Seen"), [row])
+    assert outcome.gone == [row.uid] and outcome.changed == outcome.failed == []
+    stored.folder = "F-inbox"
+    await w.store.apply(w.folder("inbox").key, (), [row.id])  # the delta's expunge, meanwhile
+    await store(w, add(b"\\Flagged"), [row])
+    assert await w.rows("inbox") == []

@@ -128,7 +128,7 @@ class Bodies:
 
     async def _measured(self, folder: FolderRow, measured: Sequence[tuple[MessageRow, int]]) -> None:
         upserts = [
-            Upsert(row.id, size=size, size_exact=True)
+            Upsert(row.id, size=size, size_exact=True, known_only=True)
             for row, size in measured
             if not (row.size_exact and row.size == size)
         ]

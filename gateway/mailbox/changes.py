@@ -206,7 +206,7 @@ class _Store:
     def _upsert(self, job: _Job, local: Local | None) -> Upsert | None:
         """The new row, and the message's line in the outcome."""
         uid, answer = job.row.uid, job.answer
-        if isinstance(answer, NotFound):
+        if isinstance(answer, NotFound) or self._is_elsewhere(job.truth or answer):
             self.outcome.gone.append(uid)
             return None
         if job.truth is not None:
@@ -218,6 +218,10 @@ class _Store:
             return _row_of(answer, flags_of(answer, local, self._keywords, expanded=False, known=job.wanted))
         self._fail(job)
         return None
+
+    def _is_elsewhere(self, message: Result | None) -> bool:
+        """Moved by somebody: an immutable id is good for a PATCH in any folder."""
+        return isinstance(message, Message) and message.parent_folder_id not in (None, self._folder.id)
 
     def _judge(self, job: _Job, truth: Flags) -> None:
         """Of a message read anew: is it as the client wanted?"""
@@ -237,7 +241,8 @@ class _Store:
 
 def _row_of(message: Message, flags: Flags) -> Upsert:
     modified = epoch(message.last_modified_date_time)
-    return Upsert(MessageId(message.id), flags=flags, etag=message.etag or None, modified=modified)
+    id, etag = MessageId(message.id), message.etag or None
+    return Upsert(id, flags=flags, etag=etag, modified=modified, known_only=True)
 
 
 def _flags_in(local: Local) -> Flags:

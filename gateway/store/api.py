@@ -80,7 +80,8 @@ class Upsert:
     read the answer's row (or `find`, if the id was known already) before naming the UID to anybody.
     `new_generation` ends the old UID (tombstone), gives a new one and forgets facts, pin and original: the
     content changed (decision 4). None keeps what is stored; without `email_id` a new row derives its own.
-    An exact size is never replaced by an estimate.
+    An exact size is never replaced by an estimate. `known_only`: nothing is done if the message is not in the
+    folder any more; it may have left while Graph was asked about it, and must not come back.
     """
 
     id: MessageId
@@ -95,6 +96,7 @@ class Upsert:
     modified: int | None = None
     uid: Uid | None = None
     new_generation: bool = False
+    known_only: bool = False
 
 
 @dataclass(slots=True)

@@ -83,12 +83,13 @@ def _remove(draft: Draft, id: MessageId) -> None:
 
 def _put(draft: Draft, upsert: Upsert) -> None:
     row = draft.rows.get(upsert.id)
-    if row is not None and upsert.new_generation:
+    if row is None:
+        if not upsert.known_only:
+            _begin(draft, upsert, NEW)
+    elif upsert.new_generation:
         _remove(draft, upsert.id)
         draft.stale.append(upsert.id)
         _begin(draft, upsert, (*content_of(row)[:3], 0, 0, "", *content_of(row)[6:]))
-    elif row is None:
-        _begin(draft, upsert, NEW)
     else:
         _update(draft, row, upsert)
 

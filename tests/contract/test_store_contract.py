@@ -363,6 +363,17 @@ async def test_a_uid_once_expunged_is_never_revived(store: Store) -> None:
     assert again.uid == 1002
 
 
+async def test_a_message_that_left_meanwhile_is_not_brought_back_by_what_was_learnt_of_it(
+    store: Store,
+) -> None:
+    key = await ready(store, "a", "b")
+    modseq = (await store.apply(key, [], ids("a"))).modseq
+    late = [told("a", size=9, known_only=True), told("b", size=9, size_exact=True, known_only=True)]
+    applied = await store.apply(key, late, [])
+    assert [row.id for row in applied.rows] == ["b"] and applied.modseq == modseq
+    assert [(row.id, row.size) for row in await store.messages(key)] == [("b", 9)]
+
+
 async def test_gone_and_told_at_once_is_a_new_message(store: Store) -> None:
     key = await ready(store, "a")
     applied = await store.apply(key, [told("a")], ids("a"))
