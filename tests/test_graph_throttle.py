@@ -17,7 +17,7 @@ from gateway.graph.errors import Throttled
 from gateway.graph.model import Priority
 from gateway.graph.throttle import AGED, GROW_AFTER, Scheduler, caller
 
-I, BULK, BG = Priority.INTERACTIVE, Priority.BULK, Priority.BACKGROUND
+PERSON, BULK, BG = Priority.INTERACTIVE, Priority.BULK, Priority.BACKGROUND
 
 
 class Floor:
@@ -59,7 +59,7 @@ def floor() -> Iterator[Floor]:
 
 async def test_no_more_than_four_run(floor: Floor) -> None:
     for n in range(7):
-        floor.start(f"{n}", I)
+        floor.start(f"{n}", PERSON)
     await settle()
     assert floor.ran == ["0", "1", "2", "3"]
     await floor.finish("2")
@@ -74,7 +74,7 @@ async def test_background_leaves_the_last_slot(floor: Floor) -> None:
         floor.start(f"b{n}", BG)
     await settle()
     assert len(floor.ran) == 3
-    floor.start("person", I)
+    floor.start("person", PERSON)
     await settle()
     assert floor.ran[-1] == "person"
     await floor.finish("b0")
@@ -87,7 +87,7 @@ async def test_a_person_overtakes_whoever_waits(floor: Floor) -> None:
         floor.start(f"bulk{n}", BULK)
     floor.start("bulk4", BULK)
     floor.start("background", BG)
-    floor.start("person", I)
+    floor.start("person", PERSON)
     await settle()
     await floor.finish("bulk0")
     assert floor.ran[4:] == ["person"]
@@ -102,8 +102,8 @@ async def test_no_priority_inversion_by_a_blocked_background_call(floor: Floor) 
         floor.start(f"b{n}", BG)
     floor.start("b3", BG)
     await settle()
-    floor.start("person", I)
-    floor.start("second", I)
+    floor.start("person", PERSON)
+    floor.start("second", PERSON)
     await settle()
     assert floor.ran[3:] == ["person"]
     await floor.finish("b0")
@@ -138,7 +138,7 @@ async def test_old_background_work_goes_before_bulk(floor: Floor) -> None:
 
 async def test_retry_after_pauses_everyone(floor: Floor) -> None:
     floor.scheduler.refused(2.5)
-    floor.start("a", I)
+    floor.start("a", PERSON)
     await floor.clock.advance(2.4)
     assert floor.ran == []
     await floor.clock.advance(0.1)
@@ -161,7 +161,7 @@ async def test_a_429_halves_the_slots_and_success_gives_them_back(floor: Floor) 
 
 async def test_who_cannot_be_served_in_time_is_told_at_once(floor: Floor) -> None:
     floor.scheduler.refused(100.0)
-    floor.start("a", I, deadline=60.0)
+    floor.start("a", PERSON, deadline=60.0)
     await settle()
     with pytest.raises(Throttled) as caught:
         await floor.tasks["a"]
@@ -170,8 +170,8 @@ async def test_who_cannot_be_served_in_time_is_told_at_once(floor: Floor) -> Non
 
 async def test_waiting_ends_at_the_deadline(floor: Floor) -> None:
     for n in range(4):
-        floor.start(f"{n}", I)
-    floor.start("late", I, deadline=30.0)
+        floor.start(f"{n}", PERSON)
+    floor.start("late", PERSON, deadline=30.0)
     await floor.clock.advance(29)
     assert not floor.tasks["late"].done()
     await floor.clock.advance(1)
@@ -188,7 +188,7 @@ async def test_requests_have_a_budget_and_people_the_last_of_it() -> None:
         await settle()
         await floor.finish(f"bulk{n}")
     floor.start("bulk6", BULK)
-    floor.start("person", I)
+    floor.start("person", PERSON)
     await settle()
     assert floor.ran[6:] == ["person"]
     await floor.finish("person")
@@ -199,9 +199,9 @@ async def test_requests_have_a_budget_and_people_the_last_of_it() -> None:
 
 async def test_uploads_have_a_budget_of_octets() -> None:
     floor = Floor(upload_per_5min=100)
-    floor.start("a", I, upload=80)
-    floor.start("b", I, upload=30)
-    floor.start("c", I)
+    floor.start("a", PERSON, upload=80)
+    floor.start("b", PERSON, upload=30)
+    floor.start("c", PERSON)
     await settle()
     await floor.finish("a")
     assert "b" not in floor.ran
@@ -212,9 +212,9 @@ async def test_uploads_have_a_budget_of_octets() -> None:
 
 async def test_cancelling_a_waiter_leaves_no_trace(floor: Floor) -> None:
     for n in range(4):
-        floor.start(f"{n}", I)
-    floor.start("given-up", I, deadline=60.0)
-    floor.start("next", I)
+        floor.start(f"{n}", PERSON)
+    floor.start("given-up", PERSON, deadline=60.0)
+    floor.start("next", PERSON)
     await settle()
     floor.tasks["given-up"].cancel()
     await floor.finish("0")
@@ -225,8 +225,8 @@ async def test_cancelling_a_waiter_leaves_no_trace(floor: Floor) -> None:
 
 async def test_cancelling_in_the_same_moment_as_the_grant_gives_the_slot_back(floor: Floor) -> None:
     for n in range(4):
-        floor.start(f"{n}", I)
-    floor.start("unlucky", I)
+        floor.start(f"{n}", PERSON)
+    floor.start("unlucky", PERSON)
     await settle()
     floor.held["0"].set()
     for _ in range(2):  # the slot is handed over, the task has not yet run
@@ -240,9 +240,9 @@ async def test_cancelling_in_the_same_moment_as_the_grant_gives_the_slot_back(fl
 
 async def test_a_cancelled_waiter_is_not_granted(floor: Floor) -> None:
     for n in range(4):
-        floor.start(f"{n}", I)
-    floor.start("unlucky", I)
-    floor.start("next", I)
+        floor.start(f"{n}", PERSON)
+    floor.start("unlucky", PERSON)
+    floor.start("next", PERSON)
     await settle()
     floor.tasks["unlucky"].cancel()  # its future is cancelled now, its task runs later
     floor.held["0"].set()
