@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Protocol
 
-from gateway.core.errors import NoPermission
-from gateway.core.types import FlagChange, MessageId, ObjectId, SystemFlag, Uid
+from gateway.core.errors import NoPermission, NoSuchMailbox
+from gateway.core.types import FlagChange, FolderId, MessageId, ObjectId, SystemFlag, Uid
 from gateway.mailbox import changes, expunge, transfer
 from gateway.mailbox.api import CopyResult, Flagged, Need, Row, StoreResult
 from gateway.mailbox.bodies import Bodies
@@ -69,11 +69,11 @@ class OpenFolder:
         cls, account: Home, entry: Entry, sync: FolderSync, hubs: Hubs, *, read_only: bool
     ) -> OpenFolder:
         """The folder is synced; taking \\Recent is part of a read-write SELECT (decision 14)."""
-        row = await account.row(entry.name)
+        row = await _row(account.ctx, entry.row.id)
         hub = await hubs.open(row.key)
         recent = row.recent_from if read_only else await account.ctx.store.take_recent(row.key)
         view = hub.view(recent_from=recent, takes_recent=not read_only)
-        row = await account.row(entry.name)
+        row = await _row(account.ctx, row.id)
         return cls(account, row, entry.name, sync, hub, view, read_only=read_only)
 
     async def close(self) -> None:
@@ -142,7 +142,8 @@ class OpenFolder:
         return [known[uid] for uid in wanted if uid in known]
 
     async def _fresh_row(self) -> FolderRow:
-        self._row = await self._account.row(self.name)
+        """By its id: Outlook may have renamed it, and something else may bear its name by now."""
+        self._row = await _row(self._ctx, self._row.id)
         return self._row
 
     @translated
@@ -207,6 +208,14 @@ class OpenFolder:
 
     async def changed(self) -> None:
         await self._hub.changed(self._view)
+
+
+async def _row(ctx: AccountContext, folder: FolderId) -> FolderRow:
+    """The folder as the store has it now. NoSuchMailbox."""
+    row = await ctx.store.folder(ctx.account, folder)
+    if row is None:
+        raise NoSuchMailbox("The mailbox has been deleted")
+    return row
 
 
 def _result(target: FolderRow, pairs: Sequence[tuple[Uid, Uid]]) -> CopyResult:
