@@ -127,6 +127,12 @@ class Outlook:
     async def expire_delta(self) -> None:
         await self.http.post("delta/expire")
 
+    def undelete(self, message: str) -> None:
+        """Another IMAP gateway takes \\Deleted back: a property that the control API does not write."""
+        _, item = self.emulator.tenant._item(ALICE, message)
+        self.box.edit(item, 0)
+        item.deleted = None
+
     # -- folders, which the control API does not change --
 
     @property
