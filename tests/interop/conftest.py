@@ -73,7 +73,7 @@ def _table() -> list[str]:
 
 
 def _version(name: str) -> str:
-    return "missing" if missing(name) else CLIENTS[name].version()
+    return "missing" if missing(name) else CLIENTS[name].version()[:40]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
