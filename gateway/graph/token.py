@@ -1,7 +1,8 @@
 """Access tokens: app-only or delegated, through msal, off the event loop (contract section 1.6).
 
 msal blocks, so it runs in a small thread pool; a token is kept in memory until shortly before it expires, and
-however many calls want a new one, one sign-in runs. Failures carry the AADSTS number, never msal's text:
+however many calls want a new one, one sign-in runs. msal itself remembers a refusal for a minute, which keeps
+a wrong secret from becoming a storm. Failures carry the AADSTS number, never msal's text:
 that may name users and tenants.
 """
 
@@ -22,6 +23,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import msal
+from msal.exceptions import MsalError
 
 from gateway.graph.clock import Clock, SystemClock
 from gateway.graph.errors import SignInFailed, Unreachable
@@ -240,8 +242,8 @@ class _network_errors:  # noqa: N801  (a context manager, used like a function)
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if isinstance(error, httpx.TransportError):
             raise Unreachable("the sign-in service does not answer", code=type(error).__name__) from None
-        if isinstance(error, httpx.HTTPStatusError):
-            raise Unreachable("the sign-in service failed", status=error.response.status_code) from None
+        if isinstance(error, (httpx.HTTPStatusError, MsalError)):
+            raise Unreachable("the sign-in service failed", code=type(error).__name__) from None
         if isinstance(error, json.JSONDecodeError):
             raise Unreachable("the sign-in service's answer could not be read") from None
         if isinstance(error, ValueError):
