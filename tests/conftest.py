@@ -6,4 +6,4 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--golden-update", action="store_true", help="rewrite the golden transcripts' responses")
+    parser.addoption("--golden-update", help="rewrite the golden transcripts as this backend answers: fake or real")

@@ -5,21 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from golden.backend import chosen
-from golden.runner import MismatchError, play, transcripts
+from golden.backend import BACKENDS
+from golden.options import Options
+from golden.runner import MismatchError, play, read_script, transcripts
 from golden.update import update
 
 ANNOUNCED = {"2177", "2342", "2971", "3348", "3501", "3691", "4315", "4731", "4959", "5161", "5258", "5819",
              "6154", "6851", "7888", "7889", "9051"}  # fmt: skip
-
-
-@pytest.mark.parametrize("path", transcripts(), ids=lambda path: path.stem)
-async def test_transcript(path: Path, request: pytest.FixtureRequest) -> None:
-    text = read(path)
-    if request.config.getoption("--golden-update"):
-        text = await update(text, chosen())
-        write(path, text)
-    await play(text, chosen())
 
 
 def read(path: Path) -> str:
@@ -28,6 +20,22 @@ def read(path: Path) -> str:
 
 def write(path: Path, text: str) -> None:
     path.write_text(text)
+
+
+def plays() -> list[tuple[Path, str]]:
+    """Each transcript with each backend it is for."""
+    only = {path: Options.of(read_script(read(path)).fixtures).only for path in transcripts()}
+    return [(path, name) for name in BACKENDS for path in transcripts() if only[path] in ("", name)]
+
+
+@pytest.mark.parametrize(("path", "backend"), plays(), ids=lambda value: getattr(value, "stem", value))
+async def test_transcript(path: Path, backend: str, request: pytest.FixtureRequest) -> None:
+    """`--golden-update` writes down what the real one says, or the only one."""
+    text = read(path)
+    if request.config.getoption("--golden-update") == backend:
+        text = await update(text, BACKENDS[backend])
+        write(path, text)
+    await play(text, BACKENDS[backend])
 
 
 def test_there_are_transcripts_for_every_rfc_we_announce() -> None:
@@ -48,7 +56,7 @@ def test_there_are_transcripts_for_every_rfc_we_announce() -> None:
 )
 async def test_a_wrong_transcript_fails(script: str) -> None:
     with pytest.raises(MismatchError):
-        await play("fixture inbox 1\n" + script, chosen())
+        await play("fixture inbox 1\n" + script, BACKENDS["fake"])
 
 
 async def test_an_update_writes_what_the_server_says_and_keeps_what_holds() -> None:
@@ -56,9 +64,9 @@ async def test_an_update_writes_what_the_server_says_and_keeps_what_holds() -> N
         "# RFC 0\nfixture inbox 1\nC1: a NOOP\nS1~ a OK .*\n"
         "C1: b UID FETCH 1 BODY.PEEK[TEXT]\nS1: b OK nonsense\n"
     )
-    updated = await update(text, chosen())
+    updated = await update(text, BACKENDS["fake"])
     assert updated == (
         "# RFC 0\nfixture inbox 1\nC1: a NOOP\nS1~ a OK .*\nC1: b UID FETCH 1 BODY.PEEK[TEXT]\n"
         "S1: * 1 FETCH (UID 1 BODY[TEXT] <<END\nBody of 1\nEND)\nS1: b OK UID FETCH completed\n"
     )
-    await play(updated, chosen())
+    await play(updated, BACKENDS["fake"])

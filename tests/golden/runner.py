@@ -12,8 +12,11 @@ A transcript is `tests/golden/<rfc>-<section>-<slug>.imap`. Lines:
     S1~ regex              the next response matches; `(?P<name>...)` is remembered, and `$name` used later
     S1: <closed>           the server has closed the connection
     S1: <nothing>          the server has said nothing more
-    G: POST /$batch PATCH*2   a Graph request the last C line has cost; all of them, in order; `G: none`
+    G: POST /$batch PATCH*2   a Graph request the last C line has cost, as `graphlog` writes it; all of them, in
+                           order; `G: none`; neighbouring `G?` lines may come in any order
     O: deliver INBOX       another program acts on the mailbox (`backend.Backend.outside`)
+    V: INBOX | Message 1: read flagged "Work"   what Outlook shows: neighbouring V: lines are all messages of the
+                           folder, oldest first; `V: INBOX |` none
     T+60s                  the clock moves
 
 Literals: a line may end in `<<WORD`; what follows up to a line that begins with WORD is the literal, and what
@@ -30,13 +33,15 @@ import asyncio
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
-from golden.backend import PASSWORD, USER, Backend, BackendFactory, Options
+from golden.backend import Backend, BackendFactory
+from golden.options import PASSWORD, USER, Options, words
 
 HERE = Path(__file__).parent
 PATIENCE = 5.0  # seconds to wait for a response that must come
-_LANE = re.compile(r"(?:(?P<side>[CS])(?P<who>\d)(?P<form>[:?~%!])|(?P<other>G|O):) ?(?P<text>.*)")
+_LANE = re.compile(r"(?:(?P<side>[CS])(?P<who>\d)(?P<form>[:?~%!])|(?P<other>G:|G\?|O:|V:)) ?(?P<text>.*)")
 _CLOCK = re.compile(r"T\+(\d+(?:\.\d+)?)s")
 _HEREDOC = re.compile(r"<<([-+]*)([A-Z]+)\Z")
 _LITERAL = re.compile(rb"\{(\d+)\}\r\n\Z")
@@ -46,7 +51,7 @@ _LITERAL = re.compile(rb"\{(\d+)\}\r\n\Z")
 class Step:
     """One lane line, its heredocs put in: `pieces` alternate text and literal."""
 
-    lane: str  # C: C% C! S: S? S~ G O T
+    lane: str  # C: C% C! S: S? S~ G: G? O: V: T
     who: str
     pieces: list[bytes]
     source: list[str]  # the lines as written
@@ -169,9 +174,9 @@ class Player:
         at = 0
         while at < len(steps):
             at = await self._play_at(steps, at)
-        self._check_graph()
+        await self._check_graph()
+        await self.backend.settle()
         for who, connection in self._connections.items():
-            await self.backend.settle()
             extra = await connection.waiting()
             if extra:
                 raise MismatchError(f"unasked for on connection {who}: {extra!r}")
@@ -189,24 +194,24 @@ class Player:
     async def _play_at(self, steps: Sequence[Step], at: int) -> int:
         """Play the step at `at`, with its neighbours where they belong together; returns the next index."""
         step = steps[at]
-        if step.lane == "S?":
+        if step.lane in ("S?", "V:"):
             end = next((i for i in range(at, len(steps)) if not _same_lane(steps[i], step)), len(steps))
-            await self._any_order(steps[at:end])
+            await (self._any_order if step.lane == "S?" else self._look)(steps[at:end])
             return end
         await self.play_one(step)
         return at + 1
 
     async def play_one(self, step: Step) -> None:
-        if step.lane in ("C:", "C%", "O", "T"):
-            self._check_graph()
+        if step.lane in ("C:", "C%", "O:", "T"):
+            await self._check_graph()
         if step.lane in ("C:", "C%"):
             await self.send(step)
-        elif step.lane == "G":
+        elif step.lane in ("G:", "G?"):
             self._graph.append(step)
         elif step.lane == "T":
             await self.backend.advance(float(step.text))
-        elif step.lane == "O":
-            await self.backend.outside(self._filled(step.pieces[0]).decode().split())
+        elif step.lane == "O:":
+            await self.backend.outside(words(self._filled(step.pieces[0]).decode()))
         elif step.lane == "C!":
             await self._act(step)
         elif step.lane in ("S:", "S~"):
@@ -216,7 +221,7 @@ class Player:
 
     async def send(self, step: Step) -> None:
         connection = await self.connection(step.who)
-        self.backend.reset_graph_log()
+        await self.backend.reset_graph_log()
         if step.lane == "C%":
             connection.writer.write(step.text.encode("latin-1").decode("unicode_escape").encode("latin-1"))
             return
@@ -316,20 +321,51 @@ class Player:
             text = text.replace(b"$" + name.encode(), value.encode("latin-1"))
         return text
 
-    # -- the G: lane --
+    # -- what is behind --
 
-    def _check_graph(self) -> None:
+    async def _look(self, steps: Sequence[Step]) -> None:
+        """The V: lanes of one folder."""
+        mailbox = _split_view(steps[0])[0]
+        got = await self.backend.see(mailbox)
+        wanted = [line for step in steps if (line := _split_view(step)[1])]
+        if got is not None and got != wanted:
+            raise MismatchError(
+                f"line {steps[0].line}: Outlook shows in {mailbox}: {got} instead of {wanted}"
+            )
+
+    async def _check_graph(self) -> None:
         """What the last command has cost, once its responses have come."""
         expected, self._graph = self._graph, []
-        got = self.backend.graph_log()
-        if not expected or got is None:
+        if not expected or (got := await self.backend.graph_log()) is None:
             return
-        wanted = [step.text for step in expected if step.text != "none"]
-        if got != wanted:
+        if not same_requests(expected, got):
+            wanted = [step.text for step in expected]
             raise MismatchError(f"line {expected[0].line}: Graph requests {got} instead of {wanted}")
 
 
+def same_requests(expected: Sequence[Step], got: Sequence[str]) -> bool:
+    """Whether these are the requests of the G: and G? lines."""
+    wanted = [step for step in expected if step.text != "none"]
+    if len(wanted) != len(got):
+        return False
+    at = 0
+    for lane, group in groupby(wanted, key=lambda step: step.lane):
+        texts = [step.text for step in group]
+        here, at = list(got[at : at + len(texts)]), at + len(texts)
+        same = here == texts if lane == "G:" else sorted(here) == sorted(texts)
+        if not same:
+            return False
+    return True
+
+
+def _split_view(step: Step) -> tuple[str, str]:
+    mailbox, _, line = step.text.partition("|")
+    return mailbox.strip(), line.strip()
+
+
 def _same_lane(step: Step, other: Step) -> bool:
+    if step.lane == "V:" and other.lane == "V:":
+        return _split_view(step)[0] == _split_view(other)[0]
     return step.lane == other.lane and step.who == other.who
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from golden.backend import BackendFactory, Options
+from golden.backend import BackendFactory
+from golden.options import Options
 from golden.runner import MismatchError, Player, Step, read_script
 
 
@@ -41,7 +42,7 @@ async def _play_block(player: Player, action: Step | None, answers: Sequence[Ste
         await player.play_one(action)
     await player.backend.settle()
     got = {who: await _everything(player, who) for who in sorted(player.connected())}
-    log = player.backend.graph_log()
+    log = await player.backend.graph_log()
     if log is None:
         lines += [line for step in answers if step.lane == "G" for line in step.source]
     else:
