@@ -39,6 +39,7 @@ from gateway.mailbox.context import AccountContext, Settings
 from gateway.mailbox.credentials import Credentials
 from gateway.mailbox.hub import Hubs
 from gateway.mailbox.spool import SpoolBudget
+from gateway.mailbox.work import settled
 from gateway.smtp.server import SmtpSettings, SubmissionServer
 from gateway.store.keyfile import load_or_create_key, private_folder
 from gateway.store.sqlite import SqliteStore

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import IntFlag
 from typing import Protocol
 
+from gateway.core.errors import GatewayError
 from gateway.core.types import FlagChange, Flags, ObjectId, SpecialUse, Uid
 from gateway.mime.part import Part
 from gateway.wire.searchkey import SearchKey
@@ -156,11 +157,13 @@ class StoreResult:
 
 @dataclass(slots=True)
 class CopyResult:
-    """COPYUID's numbers, pairwise. Empty lists: nothing was there to copy (answered OK)."""
+    """COPYUID's numbers, pairwise. Empty lists: nothing was there to copy (answered OK). `error`: why some messages
+    of a MOVE stayed where they are; COPY is all or nothing and has none."""
 
     uid_validity: int
     source: list[Uid]
     target: list[Uid]
+    error: GatewayError | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Protocol
 
-from gateway.core.errors import NoPermission, NoSuchMailbox
+from gateway.core.errors import GatewayError, NoPermission, NoSuchMailbox
 from gateway.core.types import FlagChange, FolderId, MessageId, ObjectId, SystemFlag, Uid
 from gateway.mailbox import changes, expunge, transfer
 from gateway.mailbox.api import CopyResult, Flagged, Need, Row, StoreResult
@@ -175,8 +175,11 @@ class OpenFolder:
         self._writable()
         into = await self._account.row(target)
         rows = await self._stored(uids)
-        pairs = await transfer.move(self._ctx, self._row, rows, into)
-        return _result(into, pairs)
+        failures: list[GatewayError] = []
+        pairs = await transfer.move(self._ctx, self._row, rows, into, failures=failures)
+        result = _result(into, pairs)
+        result.error = failures[0] if failures else None
+        return result
 
     @translated
     async def expunge(self, uids: Sequence[Uid] | None) -> None:

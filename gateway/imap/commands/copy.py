@@ -30,7 +30,8 @@ async def copy(s: Session, cmd: Copy) -> Reply:
 
 @handles(Move, State.SELECTED, writes=True, missing=b"TRYCREATE")
 async def move(s: Session, cmd: Move) -> Reply:
-    """COPYUID goes before the EXPUNGEs, while the client still has the messages (RFC 6851 section 4.3)."""
+    """COPYUID goes before the EXPUNGEs, while the client still has the messages (RFC 6851 section 4.3); if some
+    could not be moved the reply is NO, and COPYUID tells which were."""
     uids = uids_at(s, positions(s, cmd.ids, by_uid=cmd.by_uid))
     if not uids:
         return Reply(f"MOVE completed, {NOTHING}")
@@ -38,6 +39,8 @@ async def move(s: Session, cmd: Move) -> Reply:
     if not result.source:
         return Reply(f"MOVE completed, {NOTHING}")
     s.out.status(b"*", Kind.OK, "Moved", _copyuid(result))
+    if result.error is not None:
+        raise result.error
     return Reply("MOVE completed")
 
 
