@@ -18,6 +18,8 @@ from typing import Any
 
 import httpx
 
+from gateway.emulator.serve import CLIENT_ID, CLIENT_SECRET, TENANT_ID
+
 HOST = "127.0.0.1"
 ALICE, BOB, CAROL = "alice@example.com", "bob@example.com", "carol@example.com"
 PASSWORD = "demo"
@@ -131,6 +133,20 @@ class Demo:
             said.append(f"{request['method']} {request['path']}")
             said += [f"{inner['method']} {inner['url']}" for inner in request["inner"]]
         return said
+
+    def value(self, identity: str, user: str = ALICE) -> bytes:
+        """`$value` of a message, asked of Graph without the gateway."""
+        base = str(self.control.base_url).removesuffix("/_emulator/")
+        form = {
+            "grant_type": "client_credentials", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET,
+            "scope": "https://graph.microsoft.com/.default",
+        }  # fmt: skip
+        token = (
+            self.control.post(f"{base}/{TENANT_ID}/oauth2/v2.0/token", data=form).raise_for_status().json()
+        )
+        headers = {"Authorization": f"Bearer {token['access_token']}"}
+        answer = self.control.get(f"{base}/v1.0/users/{user}/messages/{identity}/$value", headers=headers)
+        return answer.raise_for_status().content
 
     def forget(self) -> None:
         self.control.delete("log").raise_for_status()
