@@ -110,6 +110,7 @@ class Gateway:
         opened.push_async_callback(self._close_clients)
         self._directory = self._make_directory()
         opened.push_async_callback(self._directory.close)
+        opened.push_async_callback(settled)  # work that outlives the client that asked for it
         self._make_servers()
         opened.push_async_callback(self._stop_servers)
         await self._listen()
