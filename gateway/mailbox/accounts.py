@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterable
 
+from gateway.graph.throttle import caller
 from gateway.mailbox.account import MailboxAccount
 from gateway.mailbox.credentials import Credentials
 
@@ -17,10 +19,13 @@ class Directory:
     def __init__(self, credentials: Credentials, make: OpenAccount) -> None:
         self._credentials = credentials
         self._make = make
+        self._sessions = itertools.count(1)
         self._accounts: dict[str, asyncio.Task[MailboxAccount]] = {}
 
     async def authenticate(self, user: str, password: str, peer: str) -> MailboxAccount:
         name = await self._credentials.check(user, password)
+        # Who logs in is one caller to the mailbox's scheduler, whatever he asks for from now on in this task.
+        caller.set(f"session {next(self._sessions)}")
         return await self.account(name)
 
     async def account(self, name: str) -> MailboxAccount:
