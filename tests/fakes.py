@@ -43,6 +43,8 @@ from gateway.wire import searchkey as sk
 from gateway.wire.dates import day_of, sent_day
 from gateway.wire.structure import bodystructure, envelope
 
+NO_ANSWER = "Exchange does not answer, try again"
+
 # -- time --
 
 
@@ -321,9 +323,9 @@ class FakeFolder:
             return
         if message.uid in self._account.refused_uids:
             result.failed.append(Uid(message.uid))
-            result.error = result.error or Unavailable("The change was refused")
+            result.error = result.error or Unavailable(NO_ANSWER)
         else:
-            changed = change.apply(message.flags)
+            changed = _keeping_draft(message.flags, change.apply(message.flags))
             if changed != message.flags:
                 self._mailbox.set_flags(message, changed)
         result.rows.append(flagged(self.view, message))
@@ -362,6 +364,12 @@ class FakeFolder:
     async def close(self) -> None:
         self.closed = True
         self._mailbox.wakes.discard(self._wake)
+
+
+def _keeping_draft(before: Flags, after: Flags) -> Flags:
+    """\\Draft is decided at a message's creation: STORE neither sets nor takes it."""
+    draft = before.system & SystemFlag.DRAFT
+    return Flags(after.system & ~SystemFlag.DRAFT | draft, after.keywords)
 
 
 # -- searching, naively --
@@ -484,7 +492,7 @@ class FakeAccount:
 
     def step(self, operation: str) -> None:
         if self.down:
-            raise Unavailable
+            raise Unavailable(NO_ANSWER)
         fault = self.faults.pop(operation, None)
         if fault is not None:
             raise fault
@@ -524,7 +532,7 @@ class FakeAccount:
     async def create(self, name: str) -> None:
         self.step("create")
         if name in self.mailboxes:
-            raise MailboxExists("Mailbox exists")
+            raise MailboxExists("The mailbox exists")
         parts = name.split("/")
         for depth in range(1, len(parts) + 1):
             if "/".join(parts[:depth]) not in self.mailboxes:
@@ -541,7 +549,7 @@ class FakeAccount:
         self.step("rename")
         self.mailbox(source)
         if target in self.mailboxes:
-            raise MailboxExists("Mailbox exists")
+            raise MailboxExists("The new name exists")
         for name in [n for n in self.mailboxes if n == source or n.startswith(source + "/")]:
             mailbox = self.mailboxes.pop(name)
             mailbox.name = target + name[len(source) :]
@@ -589,6 +597,7 @@ STANDARD: tuple[tuple[str, SpecialUse | None], ...] = (
     ("Archive", SpecialUse.ARCHIVE),
     ("Drafts", SpecialUse.DRAFTS),
     ("Junk Email", SpecialUse.JUNK),
+    ("Outbox", None),
     ("Sent Items", SpecialUse.SENT),
     ("Deleted Items", SpecialUse.TRASH),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from golden.backend import certificates
+from golden.options import certificates
 from imap_support import Client, serving
 
 from gateway.core.limits import DEFAULT_LIMITS

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from gateway.core.types import SYSTEM_FLAG_NAMES, Flags
+from gateway.core.types import SYSTEM_FLAG_NAMES, Flags, SystemFlag
 from gateway.mailbox.api import Change, Exists, Expunged, Flagged
 from gateway.wire.encode import Kind, flag_list
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gateway.imap.session import Session
 
 _SYSTEM = b" ".join(SYSTEM_FLAG_NAMES.values())
+# A message is a draft from its creation or never (Graph's isDraft): APPEND decides, STORE cannot.
+_PERMANENT = b" ".join(name for flag, name in SYSTEM_FLAG_NAMES.items() if flag is not SystemFlag.DRAFT)
 
 
 @lru_cache(maxsize=4096)
@@ -65,10 +67,10 @@ def tell_flags(session: Session) -> None:
     selected = session.selected
     if selected is None:
         return
-    names = b" ".join([_SYSTEM, *sorted(selected.keywords)])
-    session.out.untagged(b"FLAGS (%b)" % names)
+    keywords = sorted(selected.keywords)
+    session.out.untagged(b"FLAGS (%b)" % b" ".join([_SYSTEM, *keywords]))
     if selected.folder.read_only:
         session.out.status(b"*", Kind.OK, "No permanent flags permitted", b"PERMANENTFLAGS ()")
     else:
-        code = b"PERMANENTFLAGS (%b \\*)" % names
+        code = b"PERMANENTFLAGS (%b \\*)" % b" ".join([_PERMANENT, *keywords])
         session.out.status(b"*", Kind.OK, "Flags permitted", code)
