@@ -27,6 +27,7 @@ from gateway.emulator.errors import JSON_TYPE, GraphError, bad_request, wrong_me
 from gateway.emulator.faults import Faults
 from gateway.emulator.grants import Entra
 from gateway.emulator.journal import Entry, Journal
+from gateway.emulator.jsonin import need_json
 from gateway.emulator.latency import Latency, Sleep
 from gateway.emulator.peer import BODILESS, BodyTooLargeError, ClientLeftError, Peer
 from gateway.emulator.throttle import Throttle
@@ -144,6 +145,7 @@ class Emulator:
             try:
                 if request.method != "POST":
                     raise wrong_method()
+                need_json(request.headers)
                 return await Batch(self._calls, request, note).run(parse_batch(request.body))
             except GraphError as error:
                 return Outcome(error.response())

@@ -43,7 +43,7 @@ def parse_batch(body: bytes) -> list[Step]:
     """The steps of a batch; raises GraphError (400) for what makes the whole call malformed."""
     try:
         requests = json.loads(body)["requests"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise bad_request("Invalid batch payload format.") from None
     if not isinstance(requests, list) or not requests:
         raise bad_request("Invalid batch payload format.")
@@ -64,7 +64,10 @@ def _step(source: Any) -> Step:
     method = str(source.get("method", "")).upper()
     if method not in METHODS:
         raise bad_request(f"Write request id : {name} has no valid method.")
-    headers = {str(k).lower(): str(v) for k, v in (source.get("headers") or {}).items()}
+    given = source.get("headers") or {}
+    if not isinstance(given, dict):
+        raise bad_request(f"The headers of request id : {name} are no object.")
+    headers = {str(k).lower(): str(v) for k, v in given.items()}
     body = source.get("body")
     if body is not None and "content-type" not in headers:
         raise bad_request(f"Write request id : {name} does not contain Content-Type header or body.")

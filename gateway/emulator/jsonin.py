@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -14,7 +15,21 @@ from gateway.emulator.odata import Context
 
 def content_type(ctx: Context) -> str:
     """The media type of the body in lower case, without parameters."""
-    return ctx.request.headers.get("content-type", "").split(";")[0].strip().lower()
+    return media_type(ctx.request.headers)
+
+
+def media_type(headers: Mapping[str, str]) -> str:
+    """The Content-Type of a request in lower case, without parameters; "" for none."""
+    return headers.get("content-type", "").split(";")[0].strip().lower()
+
+
+def need_json(headers: Mapping[str, str]) -> None:
+    """400 for a body without a type, 415 for one that is not JSON."""
+    kind = media_type(headers)
+    if kind == "application/json":
+        return
+    text = "A Content-Type of application/json is required."
+    raise GraphError(415, "RequestBodyRead", text) if kind else bad_body(text)
 
 
 def check_size(ctx: Context) -> None:
@@ -28,12 +43,7 @@ def body(ctx: Context, *, optional: bool = False) -> dict[str, Any]:
     check_size(ctx)
     if optional and not ctx.request.body.strip():
         return {}
-    if content_type(ctx) != "application/json":
-        raise GraphError(
-            415 if content_type(ctx) else 400,
-            "RequestBodyRead" if content_type(ctx) else "UnableToDeserializePostBody",
-            "A Content-Type of application/json is required.",
-        )
+    need_json(ctx.request.headers)
     try:
         value = msgspec.json.decode(ctx.request.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
