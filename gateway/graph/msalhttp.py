@@ -17,6 +17,13 @@ def tls_context(ca_file: str | Path | None) -> ssl.SSLContext | bool:
     return ssl.create_default_context(cafile=str(ca_file)) if ca_file else True
 
 
+def _as_text(form: Any) -> Any:
+    """msal's client assertion is bytes, which httpx would send as their Python representation."""
+    if not isinstance(form, dict):
+        return form
+    return {key: value.decode() if isinstance(value, bytes) else value for key, value in form.items()}
+
+
 class MsalHttp:
     """`get` and `post` as msal calls them (a subset of the interface of `requests`)."""
 
@@ -39,7 +46,7 @@ class MsalHttp:
     ) -> httpx.Response:
         if isinstance(data, (str, bytes)):
             return self._client.post(url, params=params, content=data, headers=headers)
-        return self._client.post(url, params=params, data=data, headers=headers)
+        return self._client.post(url, params=params, data=_as_text(data), headers=headers)
 
     def close(self) -> None:
         self._client.close()
