@@ -78,6 +78,7 @@ class Emulator:
         inner.default = self._unknown
 
         async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._latency.travel()
             fault = self.faults.take(scope["method"], _target(scope), target="auth")
             if fault is None:
                 await inner(scope, receive, send)
@@ -120,6 +121,7 @@ class Emulator:
         entry.bytes_in = len(body)
         caller = self._caller(peer)
         if caller is None:
+            await self._latency.travel()
             await self._answer(peer, Outcome(self._unauthorized(peer)), entry)
             return
         request = self._request(peer, scope, target, body, caller)
