@@ -1,8 +1,8 @@
 """The log of Graph calls that tests count requests with: bounded, in the order of arrival.
 
 Shape (fixed): {"requests":[{"t","method","path","status","bytes_in","bytes_out","in_flight",
-"inner":[{"method","url","status"}]}],"max_in_flight":n}. `t` is seconds since 1970; `path` has the version
-and the query and is percent-decoded; `status` 0 = no answer (yet, or for good); `in_flight` and
+"inner":[{"method","url","status"}]}],"max_in_flight":n}, and no key more. `t` is seconds since 1970;
+`path` has the version and the query and is percent-decoded; `status` 0 = no answer (yet, or for good); `in_flight` and
 `max_in_flight` count the calls of one application to one mailbox, refused ones included.
 """
 
@@ -41,15 +41,13 @@ class Entry:
 
 
 class Journal:
-    """The last `capacity` requests; `dropped` says how many older ones were forgotten."""
+    """The last `capacity` requests; older ones are forgotten."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._entries: deque[Entry] = deque(maxlen=capacity)
         self.max_in_flight = 0
-        self.dropped = 0
 
     def open(self, entry: Entry) -> Entry:
-        self.dropped += len(self._entries) == self._entries.maxlen
         self._entries.append(entry)
         return entry
 
@@ -61,11 +59,9 @@ class Journal:
     def clear(self) -> None:
         self._entries.clear()
         self.max_in_flight = 0
-        self.dropped = 0
 
     def as_json(self) -> dict[str, object]:
         return {
             "requests": [entry.as_json() for entry in self._entries],
             "max_in_flight": self.max_in_flight,
-            "dropped": self.dropped,
         }
