@@ -204,7 +204,9 @@ class Emulator:
     ) -> None:
         entry.status = outcome.response.status
         headers = self._headers(peer, outcome.response)
-        entry.bytes_out = await peer.answer(outcome.response, headers, cut=outcome.cut, before_end=leave)
+        entry.bytes_out = await peer.answer(
+            outcome.response, headers, cut=outcome.cut, before_end=leave, pause=self._latency.drip
+        )
 
     def _headers(self, peer: Peer, response: Response) -> dict[str, str]:
         """Section 2's headers, and over them what the model set."""

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from gateway.emulator.api import Model, Request, Response
 from gateway.emulator.errors import GraphError
 from gateway.emulator.faults import Faults
-from gateway.emulator.ids import user_guid
+from gateway.emulator.ids import TENANT_GUID, user_guid
 from gateway.emulator.latency import Latency
 from gateway.emulator.throttle import Slot, Throttle, mailbox_key
 
@@ -94,7 +94,8 @@ class Calls:
 def mailbox_names(users: list[str]) -> dict[str, str]:
     """Every name a mailbox goes by in a URL."""
     names = {upn.lower(): upn.lower() for upn in users}
-    return names | {user_guid(upn): upn.lower() for upn in users}
+    guids = {user_guid(upn): upn.lower() for upn in users}
+    return names | guids | {f"{guid}@{TENANT_GUID}": upn for guid, upn in guids.items()}
 
 
 def plain_path(path: str) -> str:

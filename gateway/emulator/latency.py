@@ -1,6 +1,6 @@
 """How long an answer takes: a round trip per HTTP request, a service time per inner request, a time per item.
 
-The three figures live in `world.limits` (`rtt_ms`, `service_ms`, `item_us`), so `POST limits` changes them
+The figures live in `world.limits` (`rtt_ms`, `service_ms`, `item_us`, `drip_ms`), so `POST limits` changes them
 while the emulator runs. Zero costs nothing, not even a pass through the event loop.
 """
 
@@ -28,6 +28,10 @@ class Latency:
     async def items(self, count: int) -> None:
         """For the items of one page."""
         await self._pause(count * self._limits["item_us"] / 1e6)
+
+    async def drip(self) -> None:
+        """Before each chunk of a streamed body (`$value`): the slow answer of contract section 8."""
+        await self._pause(self._limits["drip_ms"] / 1e3)
 
     async def _pause(self, seconds: float) -> None:
         if seconds > 0:

@@ -30,6 +30,7 @@ DEFAULTS: Final[dict[str, float]] = {
     "fresh_404_seconds": 0.2,
     "conflict_seconds": 1.0,
     "rules_race_seconds": 0.3,
+    "drip_ms": 0.0,  # before each 64 KiB of a streamed answer
 }
 
 

@@ -11,7 +11,7 @@ import contextlib
 import socket
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
@@ -70,11 +70,12 @@ class Peer:
         *,
         cut: bool = False,
         before_end: Callable[[], None] = lambda: None,
+        pause: Callable[[], Awaitable[None]] | None = None,
     ) -> int:
-        """Send a response; how many octets of body went out.
+        """Send a response, chunked unless it is empty (contract section 2); how many octets of body went out.
 
         `before_end` is called right before the last octet can leave. With `cut`, half of the body is sent
-        and the connection aborted.
+        and the connection aborted. `pause` is awaited before each chunk of a streamed body.
         """
         zipped = self._zip(response, headers)
         if cut:
@@ -82,14 +83,16 @@ class Peer:
         if isinstance(response.body, bytes):
             body = b"".join(zipped)
             before_end()
-            if response.status not in BODILESS:
-                headers = {**headers, "Content-Length": str(len(body))}
+            if not body and response.status not in BODILESS:
+                headers = {**headers, "Content-Length": "0"}
             await self._start(response.status, headers)
             await self._send({"type": "http.response.body", "body": body})
             return len(body)
         await self._start(response.status, headers)
         sent = 0
         for chunk in zipped:
+            if pause is not None:
+                await pause()
             sent += len(chunk)
             await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
         before_end()
@@ -132,8 +135,6 @@ class Peer:
 
     async def _cut(self, response: Response, headers: dict[str, str], body: bytes) -> int:
         half = body[: len(body) // 2]
-        if isinstance(response.body, bytes):
-            headers = {**headers, "Content-Length": str(len(body))}
         await self._start(response.status, headers)
         await self._send({"type": "http.response.body", "body": half, "more_body": True})
         await self._flush()
