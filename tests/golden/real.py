@@ -1,7 +1,7 @@
 """The gateway whole, up to its socket: IMAP server, account, store, Graph client, and the emulator behind them.
 
 One emulator serves the process, on a thread of its own; each transcript has a user of its own in it, so that
-nothing must be cleaned away. IMAP's clock is virtual; the account's runs by itself and is moved on with it.
+nothing must be cleaned away. IMAP's clock is virtual, the account's stands still but for `T+`.
 Before the first line the account is warm (its background sync has ended), unless the transcript says `cold`.
 """
 
@@ -16,7 +16,7 @@ import ssl
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -87,27 +87,32 @@ def trust() -> tuple[ssl.SSLContext, ssl.SSLContext]:
 _numbers = itertools.count(1)
 
 
-class JumpClock:
-    """The machine's clock, and a hand that moves it on."""
+class StillClock:
+    """Time that passes only when a hand moves it, a microsecond a look excepted, so that "two seconds old" does
+    not depend on the machine. A short sleep takes the machine's own time."""
 
     def __init__(self) -> None:
-        self._ahead = 0.0
+        self._now = 1_000_000.0
         self._jumped = asyncio.Event()
+        self._began = self._now
 
     def time(self) -> float:
-        return time.time() + self._ahead
+        return time.time() + self._now - self._began
 
     def monotonic(self) -> float:
-        return time.monotonic() + self._ahead
+        self._now += 1e-6
+        return self._now
 
     async def sleep(self, seconds: float) -> None:
-        end = self.monotonic() + seconds
-        while (left := end - self.monotonic()) > 0:
-            with suppress(TimeoutError):
+        end = self._now + seconds
+        while (left := end - self._now) > 0:
+            try:
                 await asyncio.wait_for(self._jumped.wait(), left)
+            except TimeoutError:
+                return
 
     def jump(self, seconds: float) -> None:
-        self._ahead += seconds
+        self._now += seconds
         jumped, self._jumped = self._jumped, asyncio.Event()
         jumped.set()
 
@@ -267,7 +272,7 @@ class RealBackend:
         self._upn = upn
         self._http = http
         self._folder = folder
-        self._inner = JumpClock()
+        self._inner = StillClock()
         self.outlook = Outlook(emulator(), http, upn)
 
     # -- life --

@@ -195,7 +195,7 @@ class Player:
         """Play the step at `at`, with its neighbours where they belong together; returns the next index."""
         step = steps[at]
         if step.lane in ("S?", "V:"):
-            end = next((i for i in range(at, len(steps)) if not _same_lane(steps[i], step)), len(steps))
+            end = next((i for i in range(at, len(steps)) if not same_lane(steps[i], step)), len(steps))
             await (self._any_order if step.lane == "S?" else self._look)(steps[at:end])
             return end
         await self.play_one(step)
@@ -325,9 +325,9 @@ class Player:
 
     async def _look(self, steps: Sequence[Step]) -> None:
         """The V: lanes of one folder."""
-        mailbox = _split_view(steps[0])[0]
+        mailbox = split_view(steps[0])[0]
         got = await self.backend.see(mailbox)
-        wanted = [line for step in steps if (line := _split_view(step)[1])]
+        wanted = [line for step in steps if (line := split_view(step)[1])]
         if got is not None and got != wanted:
             raise MismatchError(
                 f"line {steps[0].line}: Outlook shows in {mailbox}: {got} instead of {wanted}"
@@ -358,14 +358,14 @@ def same_requests(expected: Sequence[Step], got: Sequence[str]) -> bool:
     return True
 
 
-def _split_view(step: Step) -> tuple[str, str]:
+def split_view(step: Step) -> tuple[str, str]:
     mailbox, _, line = step.text.partition("|")
     return mailbox.strip(), line.strip()
 
 
-def _same_lane(step: Step, other: Step) -> bool:
+def same_lane(step: Step, other: Step) -> bool:
     if step.lane == "V:" and other.lane == "V:":
-        return _split_view(step)[0] == _split_view(other)[0]
+        return split_view(step)[0] == split_view(other)[0]
     return step.lane == other.lane and step.who == other.who
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from golden.backend import BackendFactory
 from golden.options import Options
-from golden.runner import MismatchError, Player, Step, read_script
+from golden.runner import MismatchError, Player, Step, read_script, same_lane, same_requests, split_view
 
 
 async def update(text: str, factory: BackendFactory) -> str:
@@ -28,8 +28,10 @@ def _blocks(steps: Sequence[Step]) -> list[tuple[Step | None, list[Step]]]:
     """Each action (C, O, T) with the answers behind it; None before the first."""
     blocks: list[tuple[Step | None, list[Step]]] = [(None, [])]
     for step in steps:
-        if step.lane.startswith("S") or step.lane == "G":
+        if step.lane[0] in "SG":
             blocks[-1][1].append(step)
+        elif (last := blocks[-1][0]) is not None and same_lane(last, step) and step.lane == "V:":
+            continue  # one look shows all
         else:
             blocks.append((step, []))
     return blocks
@@ -38,19 +40,36 @@ def _blocks(steps: Sequence[Step]) -> list[tuple[Step | None, list[Step]]]:
 async def _play_block(player: Player, action: Step | None, answers: Sequence[Step]) -> list[str]:
     lines: list[str] = []
     if action is not None:
+        if action.lane == "V:":
+            return await _view(player, action)
         lines += action.source
         await player.play_one(action)
     await player.backend.settle()
     got = {who: await _everything(player, who) for who in sorted(player.connected())}
-    log = await player.backend.graph_log()
-    if log is None:
-        lines += [line for step in answers if step.lane == "G" for line in step.source]
-    else:
-        lines += [f"G: {request}" for request in log]
+    lines += await _cost(player, [step for step in answers if step.lane in ("G:", "G?")])
     for who, responses in got.items():
         expected = [step for step in answers if step.who == who]
         lines += _kept(player, expected, responses) or [f"S{who}: {_written(one)}" for one in responses]
     return lines
+
+
+async def _view(player: Player, step: Step) -> list[str]:
+    """All V: lines of a folder, where the first of them stands."""
+    mailbox = split_view(step)[0]
+    shown = await player.backend.see(mailbox)
+    if shown is None:
+        return step.source
+    return [f"V: {mailbox} | {line}" for line in shown] or [f"V: {mailbox} |"]
+
+
+async def _cost(player: Player, expected: Sequence[Step]) -> list[str]:
+    """The G: lines, where the block has some: as they are if they hold (`G: ?` never does)."""
+    if not expected:
+        return []
+    log = await player.backend.graph_log()
+    if log is None or same_requests(expected, log):
+        return [line for step in expected for line in step.source]
+    return [f"G: {request}" for request in log] or ["G: none"]
 
 
 async def _everything(player: Player, who: str) -> list[bytes]:
