@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+import trustme
 from fakes import FakeAccount, FakeAccounts, FakeSpool, VirtualClock, settle
-from golden.backend import certificates
 
 from gateway.core.limits import DEFAULT_LIMITS, Limits
 from gateway.mailbox.api import Envelope
@@ -144,6 +144,15 @@ class World:
     def abandon(self) -> None:
         for client in self._clients:
             client.close()
+
+
+def certificates() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """TLS for a server on localhost, and for a client that trusts it."""
+    authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("localhost", key_type=trustme.KeyType.ECDSA).configure_cert(server)
+    authority.configure_trust(client)
+    return server, client
 
 
 @asynccontextmanager

@@ -61,6 +61,23 @@ async def test_octets_behind_starttls_are_forgotten(flood: int) -> None:
         assert world.server.counters.logins == 0
 
 
+async def test_octets_read_ahead_of_starttls_are_forgotten() -> None:
+    """They came while a message was on its way, so many that the socket was not read any more."""
+    async with serving(tls=True) as world:
+        world.account.gate = asyncio.Event()
+        client = await world.session()
+        await client.open_transaction()
+        await client.send(b"x\r\n.\r\nSTARTTLS\r\n" + b"MAIL FROM:<evil@b.c>\r\n" * 3000)
+        await world.rest()
+        world.account.gate.set()
+        assert (await client.reply()).startswith("250 ")
+        assert (await client.reply()).startswith("220 ")
+        assert world.client_tls is not None
+        await client.writer.start_tls(world.client_tls, server_hostname="localhost")
+        assert (await client.command(b"NOOP")).startswith("250 ")
+        assert (await client.command(b"EHLO x")).startswith("250 ")
+
+
 async def test_a_handshake_that_fails_costs_only_its_connection() -> None:
     async with serving(tls=True) as world:
         client, other = await world.connect(), await world.session()
@@ -208,10 +225,13 @@ def test_any_octets_leave_the_server_standing(junk: list[bytes]) -> None:
 async def test_a_half_closed_connection_gets_its_answers() -> None:
     """`printf ... | nc -N`."""
     async with serving() as world:
+        world.account.gate = asyncio.Event()
         client = await world.session()
         await client.open_transaction()
         await client.send(b"hello\r\n.\r\nQUIT\r\n")
         client.writer.write_eof()
+        await world.rest()
+        world.account.gate.set()
         assert (await client.reply()).startswith("250 ")
         assert (await client.reply()).startswith("221 ")
         assert len(world.account.sent) == 1

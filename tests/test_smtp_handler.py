@@ -344,6 +344,8 @@ REST = {
     b"SMTP_MAIL": "500 5.5.2 ",
     b"": "500 5.5.2 ",
     b" NOOP": "500 5.5.2 ",
+    b"NOOP x\0": "500 5.5.2 ",
+    b"NOOP x\rQUIT": "500 5.5.2 ",
     b"NOOP\0": "500 5.5.2 ",
     b"NOOP\rQUIT": "500 5.5.2 ",
     b"\xff\xfe\x00junk": "500 5.5.2 ",

@@ -63,6 +63,23 @@ async def test_a_line_without_an_end_costs_the_connection() -> None:
     assert caught.value.reply.code == 421
 
 
+class Watched(bytearray):
+    """Counts the octets that searches look at."""
+
+    looked = 0
+
+    def find(self, sub: bytes, start: int = 0) -> int:  # type: ignore[override]
+        Watched.looked += len(self) - start
+        return super().find(sub, start)
+
+
+async def test_every_octet_of_a_dribbled_line_is_looked_at_once() -> None:
+    source = feeding(*[b"x"] * 5000, b"\n", line_limit=10_000)
+    source._held = Watched()
+    assert len(await source.line()) == 5000
+    assert Watched.looked == 5001
+
+
 async def test_chunks_and_lines_share_what_has_come() -> None:
     source = feeding(b"DATA\r\nhello", b"world")
     assert await source.line() == b"DATA"

@@ -21,6 +21,9 @@ async def test_connections_per_address_are_capped_and_given_back() -> None:
         await world.rest()
         assert await world.connect()
         assert world.server.counters.refused == 1
+        world.abandon()
+        await world.rest()
+        assert not world.server._addresses, "an address that left is forgotten"
 
 
 async def test_connections_of_the_process_are_capped() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
@@ -120,6 +120,8 @@ class Connection(SMTP):
             self._draining = False
 
     def _write(self, reply: Reply) -> None:
+        if self._lost.done() or self._writer.is_closing():
+            raise Gone
         self.server.counters.replies[reply.code] += 1
         self._writer.write(reply.wire())
 
@@ -143,7 +145,6 @@ class Connection(SMTP):
         reader = cast(Any, self._reader)
         self.input.forget()
         reader._buffer.clear()
-        reader._paused = False
         try:
             transport = await self.loop.start_tls(
                 cast(asyncio.Transport, self.transport), self, self.server.tls, server_side=True,
@@ -206,22 +207,22 @@ class Connection(SMTP):
         """The connection's one task, started by `connection_made`."""
         refusal = self.server.admit(self)
         if refusal is not None:
-            self._write(refusal)
-            await self._close()
+            await self._leave(refusal)
             return
         watch = asyncio.ensure_future(self._watch())
+        last: Reply | None = None
         try:
             await self._converse()
         except Gone:
             pass
-        except Farewell as last:
-            self._write(last.reply)
+        except Farewell as farewell:
+            last = farewell.reply
         except Exception as error:
             log.error("smtp.session", error=type(error).__name__)
         finally:
             watch.cancel()
             self.server.dismiss(self)
-            await self._close()
+            await self._leave(last)
 
     async def _converse(self) -> None:
         await self.say(Reply(220, "", f"{self.hostname} {self.__ident__}"))
@@ -261,8 +262,11 @@ class Connection(SMTP):
             raise Rejected(500, "5.5.2", "Line too long")
         await method(argument.strip(" \t"))
 
-    async def _close(self) -> None:
+    async def _leave(self, last: Reply | None) -> None:
         """Let the peer take the last words, and do not wait for ever for that."""
+        if last is not None:
+            with suppress(Gone):
+                self._write(last)
         transport = cast(asyncio.Transport, self.transport)
         transport.close()
         grace = asyncio.ensure_future(self.server.clock.sleep(self.server.settings.grace))
