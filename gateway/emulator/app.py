@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import datetime
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from email.utils import formatdate
@@ -23,7 +24,7 @@ from gateway.emulator.auth import SignIn
 from gateway.emulator.batch import Batch, parse_batch
 from gateway.emulator.calls import Calls, ConnectionFaultError, Outcome
 from gateway.emulator.control import Control
-from gateway.emulator.errors import JSON_TYPE, GraphError, bad_request, wrong_method
+from gateway.emulator.errors import JSON_TYPE, GraphError, bad_request, dressed, wrong_method
 from gateway.emulator.faults import Faults
 from gateway.emulator.grants import Entra
 from gateway.emulator.journal import Entry, Journal
@@ -57,6 +58,7 @@ class Emulator:
         self._latency = Latency(world.limits, sleep)
         self._calls = Calls(model, Throttle(world), self.faults, self._latency)
         self._closing = asyncio.Event()
+        self._errors = 0  # answered so far: decides the envelope of the next
         control = Control(model, self.journal, self.faults, self.entra)
         self._router = Router([*self._graph_routes(), *control.routes(), *self._sign_in_routes()])
         self._router.default = self._unknown
@@ -204,8 +206,9 @@ class Emulator:
     ) -> None:
         entry.status = outcome.response.status
         headers = self._headers(peer, outcome.response)
+        response = self._dressed(outcome.response, headers)
         entry.bytes_out = await peer.answer(
-            outcome.response, headers, cut=outcome.cut, before_end=leave, pause=self._latency.drip
+            response, headers, cut=outcome.cut, before_end=leave, pause=self._latency.drip
         )
 
     def _headers(self, peer: Peer, response: Response) -> dict[str, str]:
@@ -223,6 +226,16 @@ class Emulator:
             headers["Content-Type"] = JSON_TYPE
         given = {name.lower() for name in response.headers}
         return {n: v for n, v in headers.items() if n.lower() not in given} | response.headers
+
+    def _dressed(self, response: Response, headers: dict[str, str]) -> Response:
+        """The answer with the error envelope whose turn it is."""
+        if response.status < 400 or not self.world.rules.on("error-envelope-varies"):
+            return response
+        self._errors += 1
+        now = datetime.datetime.fromtimestamp(int(self.world.clock.now()), datetime.UTC)
+        inner = {"date": now.strftime("%Y-%m-%dT%H:%M:%S")}
+        inner |= {n: headers[n] for n in ("request-id", "client-request-id") if n in headers}
+        return dressed(response, self._errors, inner)
 
     def _unauthorized(self, peer: Peer) -> Response:
         """401, with the challenge that msal's `claims_challenge` is for when it was asked for."""

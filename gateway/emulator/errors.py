@@ -24,9 +24,27 @@ class GraphError(Exception):
         self.headers = headers or {}
 
     def response(self) -> Response:
-        """The error envelope, bare (without innerError): the shell adds ids to headers, not to bodies."""
+        """The error envelope, bare: the shell dresses it (`dressed`)."""
         body = msgspec.json.encode({"error": {"code": self.code, "message": self.text}})
         return Response(self.status, body, {"Content-Type": JSON_TYPE, **self.headers})
+
+
+def dressed(response: Response, turn: int, inner: dict[str, str]) -> Response:
+    """An error answer in one of the envelopes of section 2: bare, with `innerError`, or with `innererror`
+    that has a code of its own. What is no error in JSON stays as it is."""
+    if response.status < 400 or not isinstance(response.body, bytes) or turn % 3 == 0:
+        return response
+    try:
+        value = msgspec.json.decode(response.body)
+        error = value["error"]
+        within = {**error.pop("innerError", {}), **inner}
+    except (msgspec.DecodeError, LookupError, TypeError, AttributeError):
+        return response
+    if turn % 3 == 1:
+        error["innerError"] = within
+    else:
+        error["innererror"] = {"code": error.get("code"), **within}
+    return Response(response.status, msgspec.json.encode(value), response.headers, response.items)
 
 
 def json_response(status: int, value: Any, headers: dict[str, str] | None = None, items: int = 0) -> Response:

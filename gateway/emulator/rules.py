@@ -75,6 +75,7 @@ RULES: Final[dict[str, str]] = {
     "batch-headers-not-inherited": "headers of the $batch call do not reach its inner requests (§3)",
     "retry-after-float": "Retry-After is fractional seconds (17)",
     "me-needs-delegated": "/me with an app-only token is a 400 (46)",
+    "error-envelope-varies": "an error comes bare, with innerError or with innererror, in turn (§2)",
     "prefer-last-wins": "of several Prefer headers only the last counts (49)",
 }
 
