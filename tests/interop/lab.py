@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import imaplib
 import json
 import os
 import shutil
@@ -207,6 +208,14 @@ def eventually(check: Callable[[], Any], seconds: float = 20.0) -> Any:
         assert time.monotonic() < end, f"not within {seconds} s"
         time.sleep(0.1)
     return value
+
+
+def arrived(demo: Demo, subject: str, user: str = ALICE) -> None:
+    """Wait until a client that opens INBOX now finds a message with this subject."""
+    with imaplib.IMAP4(HOST, demo.ports["imap"], timeout=60) as box:
+        box.login(user, PASSWORD)
+        box.select("INBOX", readonly=True)
+        eventually(lambda: box.noop() and box.search(None, "SUBJECT", f'"{subject}"')[1][0])
 
 
 def environment(home: Path) -> dict[str, str]:
