@@ -12,7 +12,9 @@ from gateway.mailbox.names import Tree, canonical, escape, split_new, unescape
 from gateway.store.api import FolderRow
 
 
-def folder(key: int, name: str, parent: str = "root", well_known: str = "", *, hidden: bool = False) -> FolderRow:
+def folder(
+    key: int, name: str, parent: str = "root", well_known: str = "", *, hidden: bool = False
+) -> FolderRow:
     return FolderRow(
         key=key, account=AccountId("a"), id=FolderId(f"f{key}"), parent=FolderId(parent), name=name,
         well_known=well_known, hidden=hidden, total=0, unread=0, uid_validity=1, uid_next=1, modseq=ModSeq(1),

@@ -1,7 +1,5 @@
 """Characters: charsets of bodies and headers, encoded words in every odd form, transfer encodings."""
 
-# ruff: noqa: E501  (the lines of a sample are as long as they are in mail)
-
 from __future__ import annotations
 
 import base64
