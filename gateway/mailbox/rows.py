@@ -7,6 +7,7 @@ whole batch at once (facts), or a few side by side (octets).
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import chain, islice
 
 from gateway.core.types import ObjectId, Uid
 from gateway.graph.errors import GraphError
@@ -49,7 +50,7 @@ class RowReader:
         how = self._ctx.settings.rfc822_size
         return how == "exact" or (how == "hybrid" and count <= EXACT_UP_TO)
 
-    async def _batch(self, positions: range, need: Need, *, exact: bool) -> list[Row]:
+    async def _batch(self, positions: Sequence[int], need: Need, *, exact: bool) -> list[Row]:
         rows = [row for at in positions if (row := self._indexed(at)) is not None]
         if need is Need.INDEX or (need is Need.SIZE and not exact):
             return rows
@@ -59,12 +60,12 @@ class RowReader:
                 row.email_id = ObjectId(stored[row.uid].email_id)
                 row.thread_id = ObjectId(stored[row.uid].thread_id)
                 row.save_date = stored[row.uid].save_date
-        if Need.META in need:
-            await self._add_meta(rows, stored)
         if Need.MIME in need:
             await self._add_bodies(rows, stored)
         elif exact:
             await self._add_sizes(rows, stored)
+        if Need.META in need:  # last: octets just read bring these facts along
+            await self._add_meta(rows, stored)
         return rows
 
     def _indexed(self, at: int) -> Row | None:
@@ -98,7 +99,8 @@ class RowReader:
                 row.structure, row.basic_structure = await self._bodies.structures(message, body)
 
 
-def _slices(at: Sequence[range], size: int) -> Iterator[range]:
-    for positions in at:
-        for start in range(positions.start, positions.stop, size):
-            yield range(start, min(start + size, positions.stop))
+def _slices(at: Sequence[range], size: int) -> Iterator[list[int]]:
+    """Positions in order, so many at once: scattered messages are asked of Graph together, too."""
+    positions = chain.from_iterable(at)
+    while batch := list(islice(positions, size)):
+        yield batch
