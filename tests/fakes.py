@@ -354,6 +354,9 @@ class FakeFolder:
     async def poll(self, *, force: bool = False) -> None:
         self._account.step("poll")
         self._account.polls.append(force)
+        for message in self._mailbox.present:
+            if message.lost and force:
+                self._mailbox.remove(message)
         await self._account.pause("poll")
 
     async def changed(self) -> None:

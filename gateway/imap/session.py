@@ -34,7 +34,7 @@ from gateway.imap.literal import IncomingLiteral
 from gateway.imap.replies import reply_to, reply_to_bug
 from gateway.imap.spec import SPECS, Reply, Spec, State
 from gateway.mailbox.api import Account, Folder, MailboxStatus
-from gateway.wire.command import Command, Status
+from gateway.wire.command import Command, Fetch, Status
 from gateway.wire.encode import Kind, Out
 from gateway.wire.framer import (
     Chunk,
@@ -73,6 +73,7 @@ class Session:
         self.selected: Selected | None = None
         self.literal: IncomingLiteral | None = None  # APPEND's, while that command runs
         self.statuses: dict[str, MailboxStatus] = {}  # asked for together with an earlier, adjacent STATUS
+        self.prepared = 0  # FETCHes next in line that were made ready together with an earlier one
         self.failed_logins = 0
         self.mid_response = False  # a response is half in `out`: nothing may be put between
         self._ahead: deque[Command | Event] = deque()
@@ -237,6 +238,8 @@ class Session:
         self.context.counters.commands[spec.title(command)] += 1
         if not isinstance(command, Status):
             self.statuses.clear()
+        if not isinstance(command, Fetch):
+            self.prepared = 0
         reply = await self._outcome(spec, command)
         if self.literal is not None:
             await self.literal.settle()

@@ -64,8 +64,9 @@ class Meta:
 @dataclass(slots=True)
 class Row:
     """One message at the moment a command reads it. `meta` and `body` are set where the Need asked for them;
-    `body` is None as well if the message went away in Graph meanwhile (the front end leaves the row out
-    and answers NO [EXPUNGEISSUED] at the end, RFC 9051 section 7.5.1 forbids EXPUNGE in FETCH)."""
+    `body` is None as well if the message went away in Graph meanwhile. The front end leaves such a row out; so it
+    treats one that `rows` leaves out. FETCH by number then ends in NO [EXPUNGEISSUED] (RFC 9051 section 7.5.1 forbids
+    EXPUNGE there), UID FETCH in OK (section 6.4.9)."""
 
     seq: int
     uid: Uid

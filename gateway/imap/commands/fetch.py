@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from gateway.core.errors import BadCommand, Expired, GatewayError
@@ -11,6 +13,7 @@ from gateway.imap.announce import say
 from gateway.imap.ids import positions
 from gateway.imap.plan import FetchPlan, plan_for
 from gateway.imap.spec import Reply, State, handles
+from gateway.mailbox.api import Need
 from gateway.wire.command import Fetch
 
 if TYPE_CHECKING:
@@ -21,19 +24,46 @@ MARK_SEEN = FlagChange(FlagOp.ADD, Flags(SystemFlag.SEEN))
 
 @handles(Fetch, State.SELECTED, expunge_ok=False)
 async def fetch(s: Session, cmd: Fetch) -> Reply | None:
-    """A message that vanished behind us is left out, and NO [EXPUNGEISSUED] says so (RFC 5530): EXPUNGE may
-    not be told here."""
+    """A message that vanished behind us is left out. By number, NO [EXPUNGEISSUED] says so (RFC 5530), for EXPUNGE
+    may not be told here; by UID it is passed over like any UID that is not there (RFC 9051 section 6.4.9). The
+    mailbox is looked at anew either way, so that EXPUNGE comes as soon as it may."""
     if cmd.changed_since is not None or cmd.vanished:
         raise BadCommand("CONDSTORE is not supported")
     plan = plan_for(cmd.items, cmd.by_uid)
     at = positions(s, cmd.ids, by_uid=cmd.by_uid)
     if not at:
         return None
+    if plan.need in (Need.META, Need.META | Need.SIZE):
+        await _prepare(s, cmd, plan.need, at)
     told = await _tell(s, plan, at)
     reply = await _mark_seen(s, told.read, by_uid=cmd.by_uid) if told.read else None
     if told.gone:
+        with suppress(GatewayError):
+            await s.folder.poll(force=True)
+    if told.gone and not cmd.by_uid:
         raise Expired("Some of these messages no longer exist")
     return reply
+
+
+async def _prepare(s: Session, cmd: Fetch, need: Need, at: Sequence[range]) -> None:
+    """FETCHes of the same items that were sent ahead are made ready together: what Graph tells of a message is
+    kept, so that the later ones find it. Flags are not read ahead, nor are bodies, which may be large."""
+    if s.prepared:
+        s.prepared -= 1
+        return
+    alike = list(takewhile(lambda later: _is_alike(later, cmd), s.upcoming(Fetch)))
+    s.prepared = len(alike)
+    wanted = [*at]
+    for later in alike:
+        with suppress(BadCommand):  # answered in its turn
+            wanted += positions(s, later.ids, by_uid=later.by_uid)
+    if alike:
+        async for _ in s.folder.rows(wanted, need):
+            pass
+
+
+def _is_alike(later: Fetch, cmd: Fetch) -> bool:
+    return (later.items, later.by_uid) == (cmd.items, cmd.by_uid)
 
 
 class _Told:
@@ -46,8 +76,10 @@ class _Told:
 
 async def _tell(s: Session, plan: FetchPlan, at: Sequence[range]) -> _Told:
     told = _Told()
+    left = sum(map(len, at))
     marks = plan.marks_seen and not s.folder.read_only
     async for rows in s.folder.rows(at, plan.need):
+        left -= len(rows)
         for row in rows:
             if not plan.complete(row):
                 told.gone = True
@@ -59,6 +91,7 @@ async def _tell(s: Session, plan: FetchPlan, at: Sequence[range]) -> _Told:
             if marks and SystemFlag.SEEN not in row.flags.system:
                 told.read.append(row.uid)
         await s.flush_if_full()
+    told.gone |= left > 0  # rows of messages of which nothing is known any more
     return told
 
 
