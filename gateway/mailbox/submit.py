@@ -65,7 +65,7 @@ async def _submit(ctx: AccountContext, envelope: Envelope, data: bytes) -> str:
         row, earlier = before
         ctx.working.add(row)
         if await _was_sent(ctx, earlier):
-            await done(ctx, row)
+            await _accounted(ctx, row, earlier, earlier.began)
             return _queue_id(earlier)
         await update(ctx, row, work)
     else:
@@ -79,7 +79,7 @@ async def _send(ctx: AccountContext, mime: bytes, row: int, work: SendWork) -> N
         await ctx.graph.send_mime(mime)
     except _UNKNOWN as error:
         if await _was_sent(ctx, work):
-            await done(ctx, row)
+            await _accounted(ctx, row, work, work.began)
             return
         ctx.working.discard(row)
         log.warning("fate of a submission unknown", account=ctx.account, queue_id=_queue_id(work))
@@ -87,8 +87,13 @@ async def _send(ctx: AccountContext, mime: bytes, row: int, work: SendWork) -> N
     except GraphError as error:
         await done(ctx, row)
         raise submission_refusal(error) from error
+    await _accounted(ctx, row, work, ctx.clock.time())
+
+
+async def _accounted(ctx: AccountContext, row: int, work: SendWork, at: float) -> None:
+    """It was sent: its copy must not stand for the next submission under the same Message-ID."""
     await done(ctx, row)
-    ctx.sent.add(work.message_id, ctx.clock.time())
+    ctx.sent.add(work.message_id, at)
 
 
 async def _tried(ctx: AccountContext, digest: str) -> tuple[int, SendWork] | None:
