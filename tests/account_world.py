@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import aiosmtplib
 import httpx
 from argon2 import PasswordHasher
 
@@ -36,6 +37,7 @@ from gateway.mailbox.context import AccountContext, Settings
 from gateway.mailbox.credentials import Credentials
 from gateway.mailbox.hub import Hubs
 from gateway.mailbox.spool import SpoolBudget
+from gateway.smtp.server import SmtpSettings, SubmissionServer
 from gateway.store.sqlite import SqliteStore
 from tests.sync_world import ALICE, KEY, eventually, mime
 
@@ -173,6 +175,7 @@ class Site:
     imap_settings: ImapSettings = field(default_factory=lambda: ImapSettings(allow_plaintext=True, grace=0.5))
     clients: list[Client] = field(default_factory=list)
     port: int = 0
+    smtp_port: int = 0
 
     async def up(self) -> None:
         """Take the state folder into use: store, Graph client, accounts, listener."""
@@ -195,6 +198,10 @@ class Site:
         self.directory = Directory(Credentials(dict.fromkeys((ALICE, BOB, CAROL), easy)), self._account)
         self.server = ImapServer(self.directory, self.imap_settings, SystemClock(), self.limits)
         self.port = await self.server.start("127.0.0.1", 0)
+        self.submission = SubmissionServer(
+            self.directory, SmtpSettings(allow_plaintext=True, grace=0.5), SystemClock(), self.limits
+        )
+        self.smtp_port = await self.submission.start("127.0.0.1", 0)
 
     def _account(self, name: str) -> MailboxAccount:
         ctx = AccountContext(
@@ -207,7 +214,7 @@ class Site:
         for client in self.clients:
             await client.close()
         self.clients.clear()
-        await self.server.stop()
+        await asyncio.gather(self.server.stop(), self.submission.stop())
         await self.directory.close()
         await self.graph.aclose()
         await self.store.close()
@@ -260,6 +267,23 @@ class Site:
             return await account.submit(Envelope(sender, tuple(to)), spool)
         finally:
             await spool.close()
+
+    async def smtp(
+        self, raw: bytes, to: Sequence[str] = (BOB,), sender: str = ALICE, *, user: str = ALICE
+    ) -> tuple[int, str]:
+        """One submission over the socket; the final reply's code and text, whatever command it came to."""
+        client = aiosmtplib.SMTP(
+            hostname="127.0.0.1", port=self.smtp_port, timeout=30, use_tls=False, start_tls=False
+        )
+        try:
+            async with client:
+                await client.login(user, PASSWORD)
+                _, text = await client.sendmail(sender, list(to), raw)
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            return error.recipients[0].code, error.recipients[0].message
+        except aiosmtplib.SMTPResponseException as error:
+            return error.code, error.message
+        return 250, text
 
     async def append(
         self,

@@ -181,6 +181,7 @@ async def test_invariant_2_what_creates_or_takes_two_calls_has_a_journal_row_fir
 ) -> None:
     account, folder = await prepared(s)
     method, path, work = CREATORS[name]
+    s.graph.limits = replace(s.limits, graph_timeout=0.2)
     await s.outlook.fault(method, path, "hang")
     task = asyncio.ensure_future(work(s, account, folder))
     for _ in range(100):
@@ -394,12 +395,12 @@ async def test_invariant_5_every_command_gets_one_tagged_reply_whatever_graph_do
     tmp_path: Path, failure: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.mailbox.append._LOOKS", (0.01,))
-    monkeypatch.setattr("gateway.graph.client.BACKOFF", (0.02, 0.05))
+    monkeypatch.setattr("gateway.graph.client.BACKOFF", (0.01, 0.02))
     async with account_world(tmp_path) as s:
         await filled(s, 3)
         client = await s.client()
         await client.select()
-        s.graph.limits = replace(s.limits, graph_timeout=0.3, graph_patience=0.15)
+        s.graph.limits = replace(s.limits, graph_timeout=0.3, graph_patience=0.05)
         await s.outlook.fault("*", "", count=None, **failure)
         for command in COMMANDS:
             answer = await client.do(command)  # reads up to its own tag; a second one would break the next
@@ -475,6 +476,7 @@ async def test_invariant_6_what_graph_cannot_hold_survives_a_full_resync(s: Site
     await s.outlook.move(identity, "inbox")  # Outlook takes it back
     await s.restart()
     account = await s.account()
+    assert await agrees(s, account, "Junk Email")
     assert await agrees(s, account)
     assert await flags() == {wanted}
 
