@@ -80,7 +80,7 @@ class World:
             return await client.get(path)
 
     async def values(self) -> dict[str, float]:
-        """Every sample by its name and its label values in order of the label names, as Prometheus understands the answer."""
+        """Every sample by its name and its label values, in order of the label names."""
         answer = await self.get("/metrics")
         assert answer.headers["content-type"].startswith("text/plain")
         return {
