@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
+from sqlite3 import DatabaseError
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
@@ -25,6 +26,7 @@ from rich.console import Console
 from gateway import __version__
 from gateway.app import Gateway, StartError, check_files, configure_logging, delegated_sign_in, token_cache
 from gateway.config import AccountSection, Config, ConfigError, load
+from gateway.core.errors import Unavailable
 from gateway.demo import demo_config, instructions
 from gateway.emulator.serve import EmulatorOptions, EmulatorThread, RunningEmulator
 from gateway.emulator.serve import run as run_emulator
@@ -54,7 +56,7 @@ def main() -> None:
         app()
     except (ConfigError, StartError) as error:
         fail(str(error))
-    except StoreError as error:
+    except (StoreError, DatabaseError, Unavailable) as error:
         fail(f"the state folder cannot be used: {error}")
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

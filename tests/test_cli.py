@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
+import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -182,6 +184,19 @@ def test_the_state_of_another_key(tmp_path: Path) -> None:
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     key.write_bytes(bytes(32))
     assert "another state key" in refused("serve", "--config", str(changed(tmp_path)))
+
+
+def test_a_database_that_is_none_and_one_of_a_newer_program(config: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "gateway.db").write_bytes(b"no database at all\n" * 500)
+    assert "the state folder cannot be used: file is not a database" in refused(
+        "serve", "--config", str(config)
+    )
+    (state / "gateway.db").unlink()
+    with closing(sqlite3.connect(state / "gateway.db")) as db:
+        db.execute("PRAGMA user_version = 999")
+    assert "use a newer program" in refused("serve", "--config", str(config))
 
 
 # -- signing in, before anybody is asked --
