@@ -52,6 +52,8 @@ class MailboxAccount:
         self._budget = budget
         self._syncs: dict[int, FolderSync] = {}
         self._background: asyncio.Task[None] | None = None
+        self._interrupted = True  # a crash may have left work in the journal
+        self._recovering = asyncio.Lock()
 
     # -- life --
 
@@ -84,11 +86,19 @@ class MailboxAccount:
 
     async def _warm_up(self) -> None:
         await self.hierarchy.refresh(max_age=self.ctx.settings.poll_interval, priority=Priority.BACKGROUND)
-        await journal.recover(self.ctx)
+        await self._recover()
         for name in BACKGROUND_FOLDERS:
             row = self.ctx.special.get(name)
             if row is not None:
                 await self.sync(row).ready(Priority.BACKGROUND)
+
+    async def _recover(self) -> None:
+        """What a crash interrupted is finished or undone before anybody looks into a folder: a copy that is going
+        to be taken back must not be given a UID by delta first (invariant 2)."""
+        async with self._recovering:
+            if self._interrupted:
+                await journal.recover(self.ctx)
+                self._interrupted = False
 
     def sync(self, row: FolderRow) -> FolderSync:
         """The one sync of a folder."""
@@ -107,6 +117,8 @@ class MailboxAccount:
     @translated
     async def _fresh(self, max_age: float | None = None) -> None:
         await self.hierarchy.refresh(max_age=self.ctx.settings.poll_interval if max_age is None else max_age)
+        if self._interrupted:
+            await self._recover()
 
     async def entry(self, name: str) -> Entry:
         """A mailbox by name; one unknown to us is looked for in Graph once before it is refused."""
