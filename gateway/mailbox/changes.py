@@ -34,7 +34,9 @@ FRESH = (
     5.0  # seconds since the last sync within which a STORE that changes nothing needs no request (decision 7)
 )
 AT_ONCE = 1000  # messages whose answers are held in memory together
-_UNKNOWN = (Unreachable, OutcomeUnknown, Throttled)  # errors after which only Graph knows the flags
+# Errors after which only Graph knows the flags. A 404 is one of them: what is listed and not found is asked for
+# once more, or a passing 404 would look like a STORE that was done.
+_UNKNOWN = (Unreachable, OutcomeUnknown, Throttled, NotFound)
 
 
 @dataclass(slots=True)
@@ -206,7 +208,7 @@ class _Store:
     def _upsert(self, job: _Job, local: Local | None) -> Upsert | None:
         """The new row, and the message's line in the outcome."""
         uid, answer = job.row.uid, job.answer
-        if isinstance(answer, NotFound) or self._is_elsewhere(job.truth or answer):
+        if self._is_elsewhere(job.truth or answer) or (job.truth is None and isinstance(answer, NotFound)):
             self.outcome.gone.append(uid)
             return None
         if job.truth is not None:
