@@ -52,6 +52,9 @@ class StubModel:
         self.uploads.append((method, token, dict(headers), body))
         return Response(200, b'{"nextExpectedRanges":["3-"]}', {"Content-Type": JSON_TYPE})
 
+    def upload_owner(self, token: str) -> tuple[str, str] | None:
+        return None
+
     def users(self) -> list[str]:
         return list(USERS)
 

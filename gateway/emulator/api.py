@@ -104,6 +104,10 @@ class Model(Protocol):
         """PUT or DELETE of an upload session's pre-authenticated URL (route 27), named by its token."""
         ...
 
+    def upload_owner(self, token: str) -> tuple[str, str] | None:
+        """The application and the mailbox (lower case) an upload session belongs to; None for no session."""
+        ...
+
     def users(self) -> list[str]:
         """User principal names, in the order they were made."""
         ...

@@ -224,6 +224,7 @@ class Upload:
     expires: float
     base: str
     immutable: bool
+    app: str  # whose upload budget the bytes are charged to
     data: bytearray = field(default_factory=bytearray)
 
 
@@ -262,6 +263,7 @@ def _open(ctx: Context, item: Item, name: str, size: int, found: dict[str, Any])
         expires,
         ctx.request.base,
         ctx.prefer.immutable,
+        ctx.caller.app_id,
     )
     url = f"{ctx.request.base.rsplit('/', 1)[0]}/upload/{token}"
     out = {
@@ -304,7 +306,7 @@ def _accept(session: Upload, text: str, body: bytes) -> None:
     start, end, size = map(int, match.groups())
     if end - start + 1 != len(body) or size != session.size or end >= size:
         raise GraphError(400, "ErrorInvalidRequest", "Content-Range does not fit the body.")
-    if len(body) > limit(session.box.world, "upload_chunk_bytes"):
+    if len(body) >= limit(session.box.world, "upload_chunk_bytes"):
         raise GraphError(413, "RequestEntityTooLarge", "The chunk is too large.")
     if start != len(session.data):
         raise GraphError(416, "ErrorInvalidRange", "The range is not the next expected one.")

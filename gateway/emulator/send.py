@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from gateway.emulator import changes, create, jsonin, messages, post
 from gateway.emulator.api import Response
-from gateway.emulator.errors import GraphError, bad_body, quota
+from gateway.emulator.errors import GraphError, bad_body, denied, quota
 from gateway.emulator.items import EXTENDED, Address, Flags, Item
 from gateway.emulator.limits import lag, limit
 from gateway.emulator.mailbox import Mailbox
@@ -82,6 +82,9 @@ def _sender(ctx: Context, author: Address) -> str:
     if sender is None:
         text = "The user account which was used to submit this request does not have the right to send mail "
         raise GraphError(403, "ErrorSendAsDenied", text + "on behalf of the specified sending account.")
+    others = ctx.caller.user is not None and ctx.post.rights.owner(author.address) != principal.lower()
+    if others and "mail.send.shared" not in {scope.lower() for scope in ctx.caller.scopes}:
+        raise denied()
     return sender
 
 

@@ -67,6 +67,10 @@ class Tenant:
         except GraphError as error:
             return error.response()
 
+    def upload_owner(self, token: str) -> tuple[str, str] | None:
+        session = self.uploads.get(token)
+        return (session.app, session.box.upn.lower()) if session is not None else None
+
     def _dispatch(self, request: Request) -> Response:
         parts = segments(request.path)
         box, below = self._mailbox(request, parts)

@@ -100,6 +100,13 @@ class Throttle:
             slot.leave()
         return slot
 
+    def charge(self, app: str, mailbox: str, size: int) -> Response | None:
+        """Count octets that take no slot (an upload session's); the refusal once they are too many."""
+        meter = self._meter((app, mailbox))
+        now = self._world.clock.now()
+        meter.uploads.add(now, size)
+        return self._over_uploads(meter, now)
+
     def busy(self, app: str, mailbox: str) -> int:
         """Slots this application holds at this mailbox now."""
         meter = self._meters.get((app, mailbox))
@@ -119,13 +126,18 @@ class Throttle:
         limits = self._world.limits
         if meter.requests.total > limits["requests_per_10min"]:
             return self._too_many("TooManyRequests", "Too many requests.", meter.requests.free_in(now))
-        if meter.uploads.total > limits["upload_bytes_per_5min"]:
-            text = "Application is over its UploadBytes limit."
-            return self._too_many("ApplicationThrottled", text, meter.uploads.free_in(now))
+        if over := self._over_uploads(meter, now):
+            return over
         if self._world.rules.on("concurrency-4") and meter.in_flight > limits["concurrency"]:
             text = "Application is over its MailboxConcurrency limit."
             return self._too_many("ApplicationThrottled", text, limits["concurrency_retry_seconds"])
         return None
+
+    def _over_uploads(self, meter: Meter, now: float) -> Response | None:
+        if meter.uploads.total <= self._world.limits["upload_bytes_per_5min"]:
+            return None
+        text = "Application is over its UploadBytes limit."
+        return self._too_many("ApplicationThrottled", text, meter.uploads.free_in(now))
 
     def _too_many(self, code: str, text: str, seconds: float) -> Response:
         error: dict[str, object] = {"code": code, "message": text}
