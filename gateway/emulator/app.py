@@ -119,6 +119,11 @@ class Emulator:
             pass
 
     async def _serve(self, peer: Peer, scope: Scope, target: str, entry: Entry) -> None:
+        if scope["method"] == "POST" and not (
+            peer.header("content-length") or peer.header("transfer-encoding")
+        ):
+            await self._answer(peer, Outcome(_no_length()), entry)
+            return
         body = await peer.body(MAX_BODY)
         entry.bytes_in = len(body)
         caller = self._caller(peer)
@@ -164,6 +169,10 @@ class Emulator:
         token = target.partition("?")[0].removeprefix("/upload/")
 
         async def work() -> Outcome:
+            owner = self.model.upload_owner(token)
+            over = owner and self._calls.throttle.charge(*owner, len(body))
+            if over:
+                return Outcome(over)
             if peer.header("authorization") and self.world.rules.on("upload-bearer-refused"):
                 text = "The audience claim value is invalid for current resource."
                 return Outcome(GraphError(401, "InvalidAudienceForResource", text).response())
@@ -256,6 +265,12 @@ class Emulator:
 
 
 Serve = Callable[[Peer, Scope, str, Entry], Awaitable[None]]
+
+
+def _no_length() -> Response:
+    """The front end's own refusal, which is no JSON (contract sections 2 and 10.2)."""
+    page = b"<!DOCTYPE html><title>Length Required</title><h2>Length Required</h2>"
+    return Response(411, page, {"Content-Type": "text/html; charset=us-ascii"})
 
 
 def _target(scope: Scope) -> str:

@@ -15,6 +15,7 @@ from gateway.emulator.errors import GraphError
 from gateway.emulator.faults import Faults
 from gateway.emulator.ids import TENANT_GUID, user_guid
 from gateway.emulator.latency import Latency
+from gateway.emulator.limits import limit
 from gateway.emulator.throttle import Slot, Throttle, mailbox_key
 
 log = logging.getLogger("gateway.emulator")
@@ -59,6 +60,8 @@ class Calls:
         async def work() -> Outcome:
             return Outcome(self.handle(request))
 
+        if len(target) > limit(self.model.world, "url_bytes"):
+            return Outcome(GraphError(414, "UriTooLong", "The request URI is too long.").response())
         await self.latency.serve()
         outcome = await self.provoked(request.method, target, work)
         await self.latency.items(outcome.response.items)

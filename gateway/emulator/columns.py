@@ -98,8 +98,9 @@ def folder_filter(ctx: Context, text: str) -> Filter:
         "totalitemcount": Column("number", lambda f: len(f.items)),
         "unreaditemcount": Column("number", lambda f: f.unread),
         "childfoldercount": Column("number", lambda f: len(ctx.box.children(f.number))),
-        "wellknownname": Column("str", lambda f: f.wellknown),
     }
+    if ctx.beta:
+        columns["wellknownname"] = Column("str", lambda f: f.wellknown)
     return compile_filter(
         text, Table(columns), max_nodes=int(limit(ctx.world, "filter_nodes")), absent_is_null=True
     )

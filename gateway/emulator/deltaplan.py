@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.emulator.folder import Folder
-from gateway.emulator.items import CATEGORIES, EXTENDED, FLAG, GONE, NEW, OTHER, READ
+from gateway.emulator.items import CATEGORIES, EXTENDED, FLAG, GONE, MOVED, NEW, OTHER, READ
 from gateway.emulator.odata import Context
 
 _PLANS: Final = 8  # plans kept per mailbox: the pages of a long round read the same one
@@ -46,7 +46,8 @@ def interest(select: tuple[str, ...] | None) -> int:
 
 def plan(ctx: Context, folder: Folder, start: int, end: int, wanted: int) -> list[Row]:
     """The rows of one round; the same list for every page of it."""
-    rules = ctx.prefer.immutable, ctx.rule("immutable-id-hole"), ctx.options.change_types
+    holes = ctx.rule("immutable-id-hole"), ctx.rule("immutable-move-unseen")
+    rules = ctx.prefer.immutable, holes, ctx.options.change_types
     key = (folder.number, start, end, wanted, *rules)
     plans = ctx.box.delta_plans
     if key not in plans:
@@ -94,6 +95,8 @@ def _told(ctx: Context, folder: Folder, number: int, story: _Story, wanted: int)
     added = Row("upsert", number)
     if not ctx.prefer.immutable:
         return [*removed, added]
+    if story.first & MOVED and not story.after_new & wanted and ctx.rule("immutable-move-unseen"):
+        return removed[-1:]
     went_and_came = bool(story.gone) and not story.first & NEW
     if went_and_came and not story.after_new & wanted and ctx.rule("immutable-id-hole"):
         return removed[-1:]

@@ -19,6 +19,7 @@ CATEGORIES: Final = 8
 OTHER: Final = 16
 GONE: Final = 32
 EXTENDED: Final = 64  # extended properties alone
+MOVED: Final = 128  # beside NEW: it came from another folder
 
 
 @dataclass(frozen=True, slots=True)

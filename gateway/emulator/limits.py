@@ -16,6 +16,7 @@ DEFAULTS: Final[dict[str, float]] = {
     "upload_seconds": 3600.0,  # life of an upload URL
     "quota_bytes": 100 * 1024**3,  # a mailbox
     "filter_nodes": 60,  # comparisons in one $filter
+    "url_bytes": 8192,  # contract 6.3
     "page_default": 10,
     "page_list": 1000,
     "page_delta": 512,

@@ -14,7 +14,7 @@ from gateway.emulator import wellknown
 from gateway.emulator.api import World
 from gateway.emulator.folder import Folder, Keys
 from gateway.emulator.ids import IdMint, MalformedIdError, mailbox_guid, user_guid
-from gateway.emulator.items import GONE, NEW, Content, Flags, Item
+from gateway.emulator.items import GONE, MOVED, NEW, Content, Flags, Item
 from gateway.emulator.limits import lag, limit
 
 _PAST_SECONDS = 120.0
@@ -207,7 +207,7 @@ class Mailbox:
         self.place(item, folder)
         return item
 
-    def place(self, item: Item, folder: Folder, *, churn: bool = True) -> None:
+    def place(self, item: Item, folder: Folder, *, churn: bool = True, mask: int = NEW) -> None:
         """Put an item that is in no folder into one: new serial (a new regular id), new article number."""
         if churn or not item.serial:
             self.by_serial.pop(item.serial, None)
@@ -220,7 +220,7 @@ class Mailbox:
         if not self.in_dumpster(folder):
             self.keys.add(item.key)
         folder.unread += not item.state.read
-        self._log(folder, item, NEW)
+        self._log(folder, item, mask)
 
     def lift(self, item: Item) -> None:
         """Take an item out of its folder, which keeps a tombstone with the id it had there."""
@@ -238,7 +238,7 @@ class Mailbox:
             self._renew(item, folder, churn)
         else:
             self.lift(item)
-            self.place(item, folder, churn=churn)
+            self.place(item, folder, churn=churn, mask=NEW | MOVED)
         self._bump(item)
 
     def _renew(self, item: Item, folder: Folder, churn: bool) -> None:

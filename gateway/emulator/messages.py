@@ -84,7 +84,8 @@ def _list(ctx: Context, folder: Folder | None) -> Response:
         return _searched(ctx, folder)
     filtered = message_filter(ctx, options.filter) if options.filter else None
     check_order(ctx, filtered)
-    size, skip = ctx.page_size(), options.skip
+    unseen = folder.non_mail if folder is not None and ctx.rule("skip-counts-non-mail") else 0
+    size, skip = ctx.page_size(), max(0, options.skip - unseen)
     keys = _keys(folder, ctx)
     if filtered is None and (not options.orderby or options.orderby == (("receiveddatetime", True),)):
         shown = _slice(ctx, keys, skip, size)
@@ -96,7 +97,10 @@ def _list(ctx: Context, folder: Folder | None) -> Response:
         found = _sorted(ctx, _matching(ctx, keys, filtered))
         page, total, more = found[skip : skip + size], len(found), skip + size < len(found)
     return _page(
-        ctx, page, total if options.count else None, {"$skip": skip + size} if more and size else None
+        ctx,
+        page,
+        total if options.count else None,
+        {"$skip": skip + size + unseen} if more and size else None,
     )
 
 
@@ -214,9 +218,10 @@ def get(ctx: Context, message_id: str) -> Response:
     return answer(ctx, 200, find(ctx, message_id))
 
 
-def answer(ctx: Context, status: int, item: Item) -> Response:
-    """A single message."""
-    shown = MessageRenderer(ctx, listing=False)(item)
+def answer(ctx: Context, status: int, item: Item, *, annotate: bool = False) -> Response:
+    """A single message; what `$expand` names is in answers to GET alone (contract 6.1)."""
+    reading = ctx.request.method == "GET"
+    shown = MessageRenderer(ctx, listing=False, annotate=annotate, expanding=reading)(item)
     headers = {"Preference-Applied": ctx.prefer.applied} if ctx.prefer.applied else {}
     return json_response(status, {"@odata.context": ctx.metadata("messages/$entity"), **shown}, headers)
 
@@ -306,7 +311,7 @@ def _destination(ctx: Context) -> Folder:
 def move(ctx: Context, message_id: str) -> Response:
     item, target = find(ctx, message_id), _destination(ctx)
     ctx.box.move(item, target)
-    return answer(ctx, 201, item)
+    return answer(ctx, 201, item, annotate=True)
 
 
 def copy(ctx: Context, message_id: str) -> Response:

@@ -114,8 +114,11 @@ DEFAULT: Final = tuple(name for name in MESSAGE if name not in _ONLY_SELECTED)
 class MessageRenderer:
     """`$select` and `$expand` of one request, compiled. `listing` shows what only pages do (trap 54)."""
 
-    def __init__(self, ctx: Context, *, listing: bool, annotate: bool = False) -> None:
+    def __init__(
+        self, ctx: Context, *, listing: bool, annotate: bool = False, expanding: bool = True
+    ) -> None:
         self.ctx = ctx
+        self.expanding = expanding
         self.listing = listing
         self.annotate = annotate
         self.columns = self._columns()
@@ -151,7 +154,8 @@ class MessageRenderer:
             value = get(ctx, item, state)
             if value is not ABSENT:
                 out[name] = value
-        self._expand(out, item, state)
+        if self.expanding:
+            self._expand(out, item, state)
         return out
 
     def _expand(self, out: Json, item: Item, state: Flags) -> None:
@@ -159,6 +163,8 @@ class MessageRenderer:
         if self.properties:
             found = properties_json(ctx, item, state, self.listing)
             if found:
+                where = ctx.metadata(f"messages('{out['id']}')/singleValueExtendedProperties")
+                out["singleValueExtendedProperties@odata.context"] = where
                 out["singleValueExtendedProperties"] = found
         if expand.attachments:
             out["attachments"] = [attachment_json(ctx, item, a, None) for a in item.content.attachments]

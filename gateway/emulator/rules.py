@@ -22,6 +22,7 @@ RULES: Final[dict[str, str]] = {
     "create-then-404": "an id just minted answers 404 for limits.fresh_404_seconds (42)",
     # -- ids and moves --
     "immutable-id-hole": "a message moved A to B to A between two polls is lost in A's delta (5)",
+    "immutable-move-unseen": "delta shows a move as a removal alone until the next change; off at start (§7)",
     "id-churn": "a regular id changes on every move (6)",
     "id-case-sensitive": "ids that differ by case only are different ids (7)",
     "property-id-normalised": "extended property ids come back normalised: 0x0E08 is answered as 0xe08 (8)",
@@ -40,6 +41,7 @@ RULES: Final[dict[str, str]] = {
     "top-limits-delta": "$top in delta limits the total, not the page (14)",
     # -- reading --
     "skip-unstable": "$skip counts what is there now: mail that arrives shifts the next page (15)",
+    "skip-counts-non-mail": "$skip counts items that no message list shows (§4)",
     "estimate-size": "PR_MESSAGE_SIZE (0x0E08) is not the length of $value (25)",
     "smime-value-500": "$value of opaque S/MIME is a permanent 500 ErrorMimeContentConversionFailed (26)",
     "value-truncated": "$value ends early though the answer looks complete; off unless asked for (27)",
@@ -79,7 +81,7 @@ RULES: Final[dict[str, str]] = {
     "prefer-last-wins": "of several Prefer headers only the last counts (49)",
 }
 
-OFF_AT_START: Final = frozenset({"value-truncated"})
+OFF_AT_START: Final = frozenset({"value-truncated", "immutable-move-unseen"})
 
 
 def default_rules() -> Rules:
