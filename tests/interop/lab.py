@@ -65,11 +65,17 @@ CLIENTS: Mapping[str, Client] = {
     "smtplib": Client(None, _python),
     "imapclient": Client(None, _package("IMAPClient")),
     "aiosmtplib": Client(None, _package("aiosmtplib")),
+    "aioimaplib": Client(None, _package("aioimaplib")),
+    "imap_tools": Client(None, _package("imap-tools")),
     "curl": Client("curl", _line("curl", "--version")),
     "mutt": Client("mutt", _line("mutt", "-v")),
     "mbsync": Client("mbsync", _line("mbsync", "--version")),
     "msmtp": Client("msmtp", _line("msmtp", "--version")),
     "swaks": Client("swaks", _line("swaks", "--version")),
+    "neomutt": Client("neomutt", _line("neomutt", "-v")),
+    "offlineimap": Client("offlineimap", _line("offlineimap", "--version")),
+    "getmail": Client("getmail", _line("getmail", "--version")),
+    "fetchmail": Client("fetchmail", _line("fetchmail", "--version")),
 }
 
 
