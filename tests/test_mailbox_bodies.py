@@ -14,9 +14,10 @@ from mailbox_world import ACCOUNT, PLAIN, World, world
 from gateway.core.limits import MIB
 from gateway.graph.errors import PermanentFailure, Throttled
 from gateway.mailbox.api import Body
-from gateway.mailbox.bodies import Bodies, is_cut, pin_of
+from gateway.mailbox.bodies import Bodies
 from gateway.mailbox.cache import BodyCache
 from gateway.mailbox.placeholder import MARKER
+from gateway.mailbox.rendering import is_cut, pin_of
 from gateway.mime.part import scan
 from gateway.store.api import MessageRow
 
@@ -47,62 +48,49 @@ async def one(w: World, mime: bytes = PLAIN) -> MessageRow:
 
 async def test_first_octets_are_pinned_before_they_are_given_out(w: World) -> None:
     row = await one(w)
-    assert octets(await bodies(w).body(row)) == PLAIN
+    assert octets(await bodies(w).body(row, w.folder("inbox"))) == PLAIN
     assert await w.store.pinned(ACCOUNT, row.id) == pin_of(PLAIN)
 
 
 async def test_a_header_that_exchange_renders_anew_stays_as_it_was_first_seen(w: World) -> None:
     row = await one(w)
-    await bodies(w).body(row)
+    await bodies(w).body(row, w.folder("inbox"))
     w.graph.outlook(row.id, mime=HEADER[:-2] + b"Keywords: Red category\r\n\r\n" + REST)
     later = bodies(w)
-    assert octets(await later.body(row)) == PLAIN and later.rerendered == 0
-
-
-async def test_another_rendering_of_the_body_is_served_counted_and_pinned_anew(w: World) -> None:
-    row = await one(w)
-    folder = w.folder("inbox")
-    await bodies(w).body(row, folder)
-    other = HEADER + b"hello again\r\n"
-    w.graph.outlook(row.id, mime=other)
-    later = bodies(w)
-    assert octets(await later.body(row, folder)) == other and later.rerendered == 1
-    assert octets(await bodies(w).body(row)) == other
-    (row,) = await w.rows("inbox")
-    assert (row.size, row.size_exact) == (len(other), True)
+    assert octets(await later.body(row, w.folder("inbox"))) == PLAIN and later.rerendered == 0
 
 
 async def test_the_loser_adopts_the_winners_octets(w: World) -> None:
     row = await one(w)
     first = HEADER[:-2] + b"X-First: yes\r\n\r\n"
     await w.store.pin(ACCOUNT, row.id, pin_of(first + REST))  # by another node, a moment ago
-    assert octets(await bodies(w).body(row)) == first + REST
+    assert octets(await bodies(w).body(row, w.folder("inbox"))) == first + REST
 
 
 async def test_what_was_appended_is_served_without_a_request(w: World) -> None:
     row = await one(w)
     await w.store.put_original(ACCOUNT, row.id, b"as it came\n")
-    assert octets(await bodies(w).body(row)) == b"as it came\n" and w.graph.calls == []
+    assert octets(await bodies(w).body(row, w.folder("inbox"))) == b"as it came\n" and w.graph.calls == []
 
 
 async def test_one_fetch_while_it_is_near_at_hand(w: World) -> None:
     row, near = await one(w), bodies(w)
     for _ in range(3):
-        await near.body(row)
+        await near.body(row, w.folder("inbox"))
     assert w.graph.count("mime") == 1
 
 
 async def test_a_message_that_went_away_has_no_body(w: World) -> None:
     row = await one(w)
     w.graph.messages.clear()
-    assert await bodies(w).body(row) is None
+    assert await bodies(w).body(row, w.folder("inbox")) is None
 
 
 async def test_graphs_trouble_is_no_body_either_but_an_error(w: World) -> None:
     row = await one(w)
     w.graph.fail("mime", Throttled(""))
     with pytest.raises(Throttled):
-        await bodies(w).body(row)
+        await bodies(w).body(row, w.folder("inbox"))
     assert await w.store.pinned(ACCOUNT, row.id) is None
 
 
@@ -118,7 +106,7 @@ async def test_a_transfer_that_lacks_its_last_boundary_is_asked_for_again(w: Wor
         return whole[:-6] if calls == 1 else whole
 
     w.graph.mime = mime  # type: ignore[assignment]
-    assert octets(await bodies(w).body(row)) == whole
+    assert octets(await bodies(w).body(row, w.folder("inbox"))) == whole
 
 
 @pytest.mark.parametrize(
@@ -174,7 +162,7 @@ async def test_many_bodies_come_in_order_and_a_few_ahead(w: World) -> None:
 async def test_an_abandoned_walk_leaves_nothing_running(w: World) -> None:
     for _ in range(9):
         w.graph.put("inbox")
-    walk = bodies(w).bodies(await w.sync("inbox"))
+    walk = bodies(w).bodies(await w.sync("inbox"), w.folder("inbox"))
     await anext(walk)
     await walk.aclose()  # type: ignore[attr-defined]
     assert w.graph.count("mime") < 9
@@ -192,7 +180,7 @@ async def test_a_message_expunged_while_it_was_read_does_not_come_back(w: World)
 
 async def test_structures_are_rendered_when_mime_is_seen(w: World) -> None:
     row, near = await one(w), bodies(w)
-    body = await near.body(row)
+    body = await near.body(row, w.folder("inbox"))
     assert body is not None
     (facts,) = (await w.store.facts(ACCOUNT, [row.id])).values()
     assert facts.header == HEADER and facts.structure is not None
@@ -201,7 +189,7 @@ async def test_structures_are_rendered_when_mime_is_seen(w: World) -> None:
 
 async def test_header_fields_agree_with_mime_where_mime_was_seen_first(w: World) -> None:
     row, near = await one(w), bodies(w)
-    await near.body(row)
+    await near.body(row, w.folder("inbox"))
     (meta,) = (await near.metas([row])).values()
     assert meta.header == HEADER and w.graph.count("get") == 0
 
@@ -240,16 +228,18 @@ async def test_a_message_exchange_cannot_render_is_shown_with_its_attachments(w:
 
 async def test_a_placeholder_is_remembered_for_a_while_and_not_for_ever(w: World) -> None:
     row, near = await unrenderable(w), bodies(w)
-    first = octets(await near.body(row))
-    assert octets(await near.body(row)) == first and w.graph.count("mime") == 1
+    first = octets(await near.body(row, w.folder("inbox")))
+    assert octets(await near.body(row, w.folder("inbox"))) == first and w.graph.count("mime") == 1
     w.clock.now += 3600
     w.graph.faults["mime"].clear()  # Exchange has learnt it
-    assert octets(await near.body(row)) == PLAIN and await w.store.pinned(ACCOUNT, row.id) == pin_of(PLAIN)
+    assert octets(await near.body(row, w.folder("inbox"))) == PLAIN and await w.store.pinned(
+        ACCOUNT, row.id
+    ) == pin_of(PLAIN)
 
 
 async def test_opaque_smime_is_put_together_again(w: World) -> None:
     row = await unrenderable(w, ("smime.p7m", "application/pkcs7-mime", b"\x30\x80" * 60))
-    raw = octets(await bodies(w).body(row))
+    raw = octets(await bodies(w).body(row, w.folder("inbox")))
     part = scan(raw)
     assert (part.type, part.subtype, part.encoding) == (b"application", b"pkcs7-mime", b"base64")
     assert b"Message-ID: <1@example.com>" in raw

@@ -73,7 +73,7 @@ class Box:
         return Bodies(self.w.ctx, BodyCache(memory=32 * MIB, spool_above=8 * MIB))
 
     async def octets(self, row: MessageRow) -> bytes:
-        body: Body | None = await self.bodies().body(row, None)
+        body: Body | None = await self.bodies().body(row, self.folder("inbox"))
         assert body is not None
         return body.read(0, body.size)
 

@@ -2,15 +2,15 @@
 
 What an APPEND brought is served as it came. Anything else is pinned when it is first seen: header and
 digest of the rest are in the store before the first octet leaves; later renderings by Exchange are laid
-over that record. What Exchange cannot render for good (trap 26) is a placeholder made from its facts and
+over that record, and where they do not fit, the UID ends (`mailbox.renewal`) and the message is as one that
+went away. What Exchange cannot render for good (trap 26) is a placeholder made from its facts and
 attachments, never pinned."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from hashlib import sha256
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
 import structlog
 from cachetools import TTLCache
@@ -24,9 +24,9 @@ from gateway.mailbox.api import Body, Meta
 from gateway.mailbox.cache import BodyCache
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.placeholder import is_placeholder, placeholder
-from gateway.mime.header import header_end
-from gateway.mime.part import scan
-from gateway.store.api import FolderRow, MessageRow, Pin, Upsert
+from gateway.mailbox.rendering import OFF_LOOP, Verdict, judge, pin_from, rendered
+from gateway.mailbox.renewal import ends, superseded
+from gateway.store.api import FolderRow, MessageRow, Upsert
 from gateway.wire.structure import bodystructure
 
 PLACEHOLDERS = 16 * MIB  # octets of placeholders remembered, of one account
@@ -37,7 +37,8 @@ log = structlog.get_logger()
 
 
 class Bodies:
-    """One per account. `rerendered` and `placeholders` count for the metrics."""
+    """One per account. `rerendered` (messages of which other octets are served, or were to be) and
+    `placeholders` count for the metrics."""
 
     def __init__(self, ctx: AccountContext, cache: BodyCache) -> None:
         self._ctx = ctx
@@ -49,46 +50,32 @@ class Bodies:
         self.placeholders = 0
 
     async def body(
-        self,
-        row: MessageRow,
-        folder: FolderRow | None = None,
-        *,
-        priority: Priority = Priority.INTERACTIVE,
+        self, row: MessageRow, folder: FolderRow, *, priority: Priority = Priority.INTERACTIVE
     ) -> Body | None:
-        """The octets; None if the message is gone in Graph. With `folder` its size becomes exact there.
-        Errors: those of Graph."""
-        try:
-            body = await self._cache.get_or_fetch(
-                self._key(row), lambda: self._fetch(row, priority), keep=lambda raw: not is_placeholder(raw)
-            )
-        except NotFound:
-            return None
-        if folder is not None:
-            await self._measured(folder, [(row, size)] if (size := _size(body)) is not None else [])
+        """The octets; None if the message is gone in Graph, or its UID has just ended because its content is
+        another. Its size becomes exact. Errors: those of Graph."""
+        body = await self._body(row, folder, priority)
+        if body is not None and (size := _size(body)) is not None:
+            await self._measured(folder, [(row, size)])
         return body
 
-    async def bodies(
-        self,
-        rows: Sequence[MessageRow],
-        folder: FolderRow | None = None,
-        *,
-        priority: Priority = Priority.INTERACTIVE,
+    async def _body(self, row: MessageRow, folder: FolderRow, priority: Priority) -> Body | None:
+        while True:
+            try:
+                return await self._cache.get_or_fetch(
+                    self._key(row),
+                    lambda: self._fetch(row, folder, priority),
+                    keep=lambda raw: not is_placeholder(raw),
+                )
+            except Absent as absent:
+                if absent.id == row.id:
+                    return None  # otherwise it was a copy, waited for because its octets are the same
+
+    def bodies(
+        self, rows: Sequence[MessageRow], folder: FolderRow, *, priority: Priority = Priority.INTERACTIVE
     ) -> AsyncIterator[tuple[MessageRow, Body | None]]:
-        """Each row with its octets, in order; up to WINDOW are fetched ahead."""
-        ahead: deque[tuple[MessageRow, asyncio.Task[Body | None]]] = deque()
-        coming = iter(rows)
-        try:
-            while True:
-                while len(ahead) < WINDOW and (row := next(coming, None)) is not None:
-                    ahead.append((row, asyncio.ensure_future(self.body(row, folder, priority=priority))))
-                if not ahead:
-                    return
-                row, task = ahead.popleft()
-                yield row, await task
-        finally:
-            for _, task in ahead:
-                task.cancel()
-            await asyncio.gather(*(task for _, task in ahead), return_exceptions=True)
+        """Each row with its octets, in order, as `body` has them; up to WINDOW are fetched ahead."""
+        return _ahead(rows, lambda row: self.body(row, folder, priority=priority))
 
     async def metas(
         self,
@@ -119,7 +106,7 @@ class Bodies:
         sizes = {row.id: row.size for row in rows if row.size_exact}
         measured: list[tuple[MessageRow, int]] = []
         unknown = [row for row in rows if not row.size_exact]
-        async for row, body in self.bodies(unknown, priority=priority):
+        async for row, body in _ahead(unknown, lambda row: self._body(row, folder, priority)):
             if body is not None:
                 sizes[row.id] = body.size
                 measured += [(row, size)] if (size := _size(body)) is not None else []
@@ -142,7 +129,17 @@ class Bodies:
 
     # -- where octets come from --
 
-    async def _fetch(self, row: MessageRow, priority: Priority) -> bytes:
+    async def _fetch(self, row: MessageRow, folder: FolderRow, priority: Priority) -> bytes:
+        """Errors: those of Graph; Absent."""
+        try:
+            raw = await self._octets(row, folder, priority)
+        except NotFound as error:
+            raise Absent(row.id) from error
+        if await superseded(self._ctx, folder.key, row):
+            raise Absent(row.id)
+        return raw
+
+    async def _octets(self, row: MessageRow, folder: FolderRow, priority: Priority) -> bytes:
         ctx = self._ctx
         original = await ctx.store.original(ctx.account, row.id)
         if original is not None:
@@ -152,10 +149,10 @@ class Bodies:
         if remembered is not None:
             return remembered
         try:
-            raw = await self._rendered(row, priority)
+            raw = await rendered(ctx, row.id, priority)
         except PermanentFailure:
             return await self._placeholder(row)
-        return await self._pinned(row, raw)
+        return await self._pinned(row, folder, raw)
 
     async def _placeholder(self, row: MessageRow) -> bytes:
         """Remembered for a while: Exchange fails for good, but a program of theirs may be mended some day."""
@@ -166,46 +163,57 @@ class Bodies:
             self._unrendered[row.id] = raw
         return raw
 
-    async def _rendered(self, row: MessageRow, priority: Priority) -> bytes:
-        """`$value`; asked for once more where its last boundary is missing (trap 27)."""
-        raw = await self._ctx.graph.mime(row.id, priority=priority)
-        if is_cut(raw):
-            again = await self._ctx.graph.mime(row.id, priority=priority)
-            raw = again if len(again) > len(raw) else raw
-        return raw
-
-    async def _pinned(self, row: MessageRow, raw: bytes) -> bytes:
-        """The octets that were seen first, whatever Exchange renders today."""
-        ctx, fresh = self._ctx, pin_of(raw)
+    async def _pinned(self, row: MessageRow, folder: FolderRow, raw: bytes) -> bytes:
+        """The octets that were seen first, whatever Exchange renders today. Where they are lost: Absent, the UID
+        has ended; or, where it goes on (decision 4), the new ones under the header facts of old."""
+        ctx, fresh = self._ctx, await pin_from(raw)
         stored = await ctx.store.pin(ctx.account, row.id, fresh)
-        if (stored.rest_length, stored.rest_sha256) != (fresh.rest_length, fresh.rest_sha256):
+        verdict = judge(stored, fresh)
+        if verdict is Verdict.SAME:
+            raw = stored.header + raw[len(fresh.header) :]
+        else:
             self.rerendered += 1
-            log.warning("Exchange renders a message otherwise than before", account=ctx.account)
-            await ctx.store.drop_content(ctx.account, [row.id])
-            stored = await ctx.store.pin(ctx.account, row.id, fresh)
-        raw = stored.header + raw[len(fresh.header) :]
+            if await ends(ctx, folder.key, row, verdict, size=len(raw)):
+                raise Absent(row.id)
+            await ctx.store.replace_pin(ctx.account, row.id, fresh)
         await self._remember(row, raw)
         return raw
 
     async def _remember(self, row: MessageRow, raw: bytes) -> None:
         """Facts from MIME where none were pinned before, and both structures."""
-        await self._ctx.store.put_facts(self._ctx.account, {row.id: facts.facts_of_octets(raw)})
+        known = facts.facts_of_octets
+        found = await asyncio.to_thread(known, raw) if len(raw) >= OFF_LOOP else known(raw)
+        await self._ctx.store.put_facts(self._ctx.account, {row.id: found})
+
+
+class Absent(Exception):
+    """There are no octets for this message: it has gone, or its UID has just ended."""
+
+    def __init__(self, id: MessageId) -> None:
+        super().__init__("the message has gone")
+        self.id = id
+
+
+async def _ahead(
+    rows: Sequence[MessageRow], get: Callable[[MessageRow], Coroutine[None, None, Body | None]]
+) -> AsyncIterator[tuple[MessageRow, Body | None]]:
+    """Each row with what `get` brings, in order; up to WINDOW are on their way at once."""
+    ahead: deque[tuple[MessageRow, asyncio.Task[Body | None]]] = deque()
+    coming = iter(rows)
+    try:
+        while True:
+            while len(ahead) < WINDOW and (row := next(coming, None)) is not None:
+                ahead.append((row, asyncio.create_task(get(row))))
+            if not ahead:
+                return
+            row, task = ahead.popleft()
+            yield row, await task
+    finally:
+        for _, task in ahead:
+            task.cancel()
+        await asyncio.gather(*(task for _, task in ahead), return_exceptions=True)
 
 
 def _size(body: Body) -> int | None:
     """What may be remembered as the exact size: nothing of a placeholder."""
     return None if is_placeholder(body.read(0, HEAD)) else body.size
-
-
-def pin_of(raw: bytes) -> Pin:
-    """The first-bytes record of these octets."""
-    end = header_end(raw)
-    rest = memoryview(raw)[end:]
-    return Pin(raw[:end], len(rest), sha256(rest).digest())
-
-
-def is_cut(raw: bytes) -> bool:
-    """Whether a multipart lacks its closing delimiter: the transfer, or the sender, left it out."""
-    part = scan(raw[: header_end(raw)])
-    boundary = dict(part.params).get(b"boundary")
-    return part.type == b"multipart" and bool(boundary) and b"--%b--" % (boundary or b"") not in raw

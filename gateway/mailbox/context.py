@@ -116,6 +116,35 @@ class SentLog:
 
 
 @dataclass(slots=True)
+class Renewals:
+    """New UIDs for equal content in other octets: at most `bound` in one mailbox and day, so that a change of
+    Exchange's renderer does not make every client download its mailbox again (decision 4). `rendered` and
+    `changed` count, since start, messages found rendered otherwise and such whose content was changed."""
+
+    bound: int = 20
+    rendered: int = 0
+    changed: int = 0
+    day: int = 0  # since 1970
+    given: int = 0  # of that day
+    alerted: bool = False  # that day
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # one new generation at a time
+
+    def grant(self, now: float) -> bool:
+        """Whether one more may be given; it is then counted."""
+        if (today := int(now // 86_400)) != self.day:
+            self.day, self.given, self.alerted = today, 0, False
+        if self.given >= self.bound:
+            return False
+        self.given += 1
+        return True
+
+    def alert(self) -> bool:
+        """Whether the administrator has yet to be told today."""
+        first, self.alerted = not self.alerted, True
+        return first
+
+
+@dataclass(slots=True)
 class AccountContext:
     account: AccountId
     graph: MailboxClient
@@ -128,6 +157,7 @@ class AccountContext:
     writes: WriteLog = field(default_factory=WriteLog)
     holds: Holds = field(default_factory=Holds)
     sent: SentLog = field(default_factory=SentLog)
+    renewals: Renewals = field(default_factory=Renewals)
     local_lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # read-change-write of Store.local only
     working: set[int] = field(default_factory=set)  # journal rows of work under way in this process
     # by well-known name; kept fresh by the hierarchy

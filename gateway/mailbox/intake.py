@@ -1,7 +1,7 @@
 """What Graph told of a folder's messages, taken into the store and shown to its views: the last step of a sync.
 
-Here own writes beat older rows (invariant 9), ids somebody is just creating are held back (decision 9), and a
-draft that Outlook changed becomes a new message (decision 4).
+Here own writes beat older rows (invariant 9), ids somebody is just creating are held back (decision 9), a draft
+that Outlook changed becomes a new message, and other mail whose content may have changed is suspected (decision 4).
 """
 
 from __future__ import annotations
@@ -10,10 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.core.types import FolderId, MessageId
+from gateway.graph.mail import PR_MESSAGE_SIZE
 from gateway.graph.model import Message
+from gateway.graph.props import parse_property, props
 from gateway.mailbox.context import AccountContext
-from gateway.mailbox.local import KeywordMap, email_id, epoch, merged_local, upsert_of
+from gateway.mailbox.local import KeywordMap, epoch, merged_local, upsert_of
+from gateway.mailbox.renewal import Suspects, Suspicion, watched
 from gateway.store.api import MessageRow, Upsert
+
+YOUNG = 60.0  # seconds in which Exchange itself may touch a draft that we have just written
+_SIZE = parse_property(PR_MESSAGE_SIZE)
 
 
 @dataclass(slots=True)
@@ -32,6 +38,7 @@ class Intake:
         self._key = key
         self._id = folder
         self._keywords = KeywordMap(ctx.settings.labels)
+        self.suspects = Suspects(ctx, key)
 
     async def upserts(
         self, messages: Sequence[Message], known: Mapping[MessageId, MessageRow] | None = None
@@ -74,27 +81,56 @@ class Intake:
         taken.again |= written
         gone = gone - written
         rows = await self.upserts(accepted, known)
-        await self._renew_drafts(accepted, rows, known)
+        await self._heed_content(accepted, rows, known)
         applied = await ctx.store.apply(self._key, rows, sorted(gone), link=link if taken.complete else None)
         ctx.hubs.refresh(self._key, applied)
+        self.suspects.verify()
         return taken
 
     def _held(self, key: MessageId, known: Mapping[MessageId, MessageRow]) -> bool:
         holds = self._ctx.holds
         return key in holds.hidden or (key not in known and holds.held(self._id))
 
-    async def _renew_drafts(
+    async def _heed_content(
         self, messages: Sequence[Message], rows: Sequence[Upsert], known: Mapping[MessageId, MessageRow]
     ) -> None:
-        """A draft continued in Outlook is other bytes under one id: a new UID and EMAILID (decision 4)."""
-        drafts = {MessageId(message.id): message for message in messages if message.is_draft}
-        renewed = [row for row in rows if row.id in drafts and _rewritten(row, known.get(row.id))]
-        for row in renewed:
-            row.new_generation = True
-            row.email_id = email_id(f"{row.id}\n{row.etag}")
-            row.internal_date = epoch(drafts[row.id].received_date_time)
-        if renewed:
-            await self._ctx.store.drop_content(self._ctx.account, [row.id for row in renewed])
+        """Where something else than flags was changed: drafts are renewed, other mail is suspected."""
+        rewritten = {row.id: row for row in rows if _rewritten(row, known.get(row.id))}
+        if not rewritten:
+            return
+        fresh = {id: message for message in messages if (id := MessageId(message.id)) in rewritten}
+        ours = await self._ours([known[id] for id, message in fresh.items() if message.is_draft])
+        drafts = {id for id, message in fresh.items() if message.is_draft and id not in ours}
+        for id in drafts:
+            _renew(rewritten[id], fresh[id], known[id])
+        for id in ours | await watched(self._ctx, list(rewritten.keys() - drafts - ours)):
+            self._suspect(rewritten[id], known[id], fresh[id])
+
+    async def _ours(self, drafts: Sequence[MessageRow]) -> set[MessageId]:
+        """Drafts that we have just appended or written to: Exchange may have done no more than to bump the change
+        key, and the client that saves a draft every few seconds goes by its UID."""
+        ctx = self._ctx
+        landed = await ctx.store.has_originals(ctx.account, [row.id for row in drafts]) if drafts else set()
+        time, since = ctx.clock.time(), ctx.clock.monotonic() - YOUNG
+        young = {row.id for row in drafts if time - row.save_date < YOUNG and row.id in landed}
+        return young | {row.id for row in drafts if ctx.writes.after(row.id, since)}
+
+    def _suspect(self, row: Upsert, known: MessageRow, message: Message) -> None:
+        """Keeps the old etag until it is verified: a full comparison then finds it again after a crash."""
+        self.suspects.add(row.id, Suspicion(known.uid, row.etag or "", _size(message) or known.size))
+        row.etag = None
+
+
+def _renew(row: Upsert, message: Message, known: MessageRow) -> None:
+    """A draft continued in Outlook is other bytes under one id: a new UID and EMAILID (decision 4)."""
+    row.new_generation = True
+    row.internal_date = epoch(message.received_date_time)
+    row.size = _size(message) or known.size
+
+
+def _size(message: Message) -> int | None:
+    told = props(message).get(_SIZE, "")
+    return int(told) if told.isdecimal() else None
 
 
 def _older(message: Message, known: MessageRow | None) -> bool:

@@ -94,7 +94,8 @@ class FolderSync:
             self.synced = began
 
     async def close(self) -> None:
-        """End a first sync that still runs; the next start takes it up again."""
+        """End a first sync or a verification that still runs; the next start takes them up again."""
+        await self._intake.suspects.close()
         if self._first is not None and not self._first.done():
             self._first.cancel()
             await asyncio.gather(self._first, return_exceptions=True)

@@ -139,11 +139,13 @@ class Counts:
 
 @dataclass(slots=True)
 class Pin:
-    """The first-bytes record (decision 4): the MIME header itself, the rest by length and SHA-256."""
+    """The first-bytes record (decision 4): the MIME header itself, the rest by length and SHA-256; `content` is
+    the digest of the decoded parts, b"" if it was never taken."""
 
     header: bytes
     rest_length: int
     rest_sha256: bytes
+    content: bytes = b""
 
 
 @dataclass(slots=True)
@@ -272,6 +274,11 @@ class Store(Protocol):
         ...
 
     async def pinned(self, account: AccountId, id: MessageId) -> Pin | None: ...
+    async def replace_pin(self, account: AccountId, id: MessageId, pin: Pin) -> None:
+        """The UID is kept though other octets are served from now on (decision 4): this pin instead of the old one,
+        and the structures, which were of the old octets, forgotten. Header block, ENVELOPE and preview stay."""
+        ...
+
     async def drop_content(self, account: AccountId, ids: Sequence[MessageId]) -> None:
         """Forget facts, pins and the reference to an original: content changed (`new_generation` does it
         by itself) or the message is gone everywhere. Local state stays (invariant 6)."""

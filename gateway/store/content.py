@@ -20,7 +20,18 @@ Sealed = tuple[bytes, bytes | None]
 _pack = msgspec.msgpack.encode
 _listed = msgspec.msgpack.Decoder(Listed)
 _structures = msgspec.msgpack.Decoder(Structures)
-_pin = msgspec.msgpack.Decoder(tuple[bytes, int, bytes])
+
+
+class _Pinned(msgspec.Struct, array_like=True):
+    """A pin as it is kept; records of before there was `content` lack it."""
+
+    header: bytes
+    rest_length: int
+    rest_sha256: bytes
+    content: bytes = b""
+
+
+_pin = msgspec.msgpack.Decoder(_Pinned)
 
 
 def seal_facts(vault: Vault, account: AccountId, facts: Mapping[MessageId, Facts]) -> dict[MessageId, Sealed]:
@@ -79,11 +90,13 @@ def _facts(vault: Vault, account: AccountId, id: MessageId, listed: bytes, struc
 
 
 def seal_pin(vault: Vault, account: AccountId, id: MessageId, pin: Pin) -> bytes:
-    return vault.seal(_pack((pin.header, pin.rest_length, pin.rest_sha256)), f"pin/{account}/{id}")
+    record = _Pinned(pin.header, pin.rest_length, pin.rest_sha256, pin.content)
+    return vault.seal(_pack(record), f"pin/{account}/{id}")
 
 
 def open_pin(vault: Vault, account: AccountId, id: MessageId, sealed: bytes) -> Pin:
-    return Pin(*_pin.decode(vault.open(sealed, f"pin/{account}/{id}")))
+    pin = _pin.decode(vault.open(sealed, f"pin/{account}/{id}"))
+    return Pin(pin.header, pin.rest_length, pin.rest_sha256, pin.content)
 
 
 def put_pin(db: sqlite3.Connection, account: AccountId, id: MessageId, sealed: bytes) -> bytes:
@@ -92,6 +105,17 @@ def put_pin(db: sqlite3.Connection, account: AccountId, id: MessageId, sealed: b
     db.execute("INSERT OR IGNORE INTO pin (account, id, sealed) VALUES (?, ?, ?)", (owner, id, sealed))
     (stored,) = db.execute("SELECT sealed FROM pin WHERE account = ? AND id = ?", (owner, id)).fetchone()
     return bytes(stored)
+
+
+def replace_pin(db: sqlite3.Connection, account: AccountId, id: MessageId, sealed: bytes) -> None:
+    """The pin of these octets, and no structures until they are rendered from them."""
+    owner = make_account(db, account)
+    db.execute(
+        "INSERT INTO pin (account, id, sealed) VALUES (?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET sealed = excluded.sealed",
+        (owner, id, sealed),
+    )
+    db.execute("UPDATE facts SET structures = NULL WHERE account = ? AND id = ?", (owner, id))
 
 
 def sealed_pin(db: sqlite3.Connection, account: AccountId, id: MessageId) -> bytes | None:

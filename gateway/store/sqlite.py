@@ -205,6 +205,10 @@ class SqliteStore:
         sealed = await self._engine.read(lambda db: content.sealed_pin(db, account, id))
         return None if sealed is None else content.open_pin(self._vault, account, id, sealed)
 
+    async def replace_pin(self, account: AccountId, id: MessageId, pin: Pin) -> None:
+        sealed = content.seal_pin(self._vault, account, id, pin)
+        await self._engine.write(lambda db: content.replace_pin(db, account, id, sealed))
+
     async def drop_content(self, account: AccountId, ids: Sequence[MessageId]) -> None:
         await self._engine.write(lambda db: content.forget(db, account_key(db, account), ids))
 

@@ -606,6 +606,30 @@ async def test_the_first_pin_wins_and_the_loser_adopts(state: State) -> None:
     assert await (await state.open()).pinned(ALICE, a) == results[0]
 
 
+async def test_a_replaced_pin_takes_the_structures_with_it_and_nothing_else(state: State) -> None:
+    store = await state.open()
+    a, b = ids("a", "b")
+    old, new = Pin(b"H", 1, b"s" * 32, b"c" * 32), Pin(b"I", 2, b"t" * 32, b"d" * 32)
+    facts = Facts(b"H", b"E", "p", b"structure", b"basic")
+    await store.put_facts(ALICE, {a: facts, b: facts})
+    for id in (a, b):
+        await store.pin(ALICE, id, old)
+    await store.replace_pin(ALICE, a, new)
+    await store.close()
+    store = await state.open()
+    assert await store.pinned(ALICE, a) == new
+    assert await store.pinned(ALICE, b) == old
+    assert await store.facts(ALICE, [a, b]) == {a: Facts(b"H", b"E", "p"), b: facts}
+    filled = Facts(b"other", b"other", "", b"structure 2", b"basic 2")
+    assert await store.put_facts(ALICE, {a: filled}) == {a: Facts(b"H", b"E", "p", b"structure 2", b"basic 2")}
+
+
+async def test_a_pin_may_be_put_where_none_was(store: Store) -> None:
+    a = MessageId("a")
+    await store.replace_pin(ALICE, a, Pin(b"H", 1, b"s" * 32))
+    assert await store.pinned(ALICE, a) == Pin(b"H", 1, b"s" * 32)
+
+
 async def test_dropped_content_is_gone_and_local_state_stays(store: Store) -> None:
     a, b = ids("a", "b")
     for id in (a, b):
