@@ -58,7 +58,8 @@ The gateway is up. Users: {", ".join(facts["users"])}; password: {PASSWORD}
 mutt
   mutt -n -F /dev/null -e 'set ssl_starttls=no ssl_force_tls=no' \\
        -e 'set imap_pass={PASSWORD} smtp_pass={PASSWORD} from={user}' \\
-       -e 'set smtp_url=smtp://{quoted}@{host}:{ports.smtp}' -f imap://{quoted}@{host}:{ports.imap}/INBOX
+       -e 'set smtp_url=smtp://{quoted}@{host}:{ports.smtp} copy=no' \\
+       -e 'set folder=imap://{quoted}@{host}:{ports.imap}/' -f =INBOX
 
 Thunderbird
   New account {user}; incoming IMAP {host} port {ports.imap}, connection security None, normal password;
