@@ -312,3 +312,19 @@ def test_104_a_chunk_is_less_than_four_megabytes():
     for length, status in ((4 * 1024 * 1024, 413), (4 * 1024 * 1024 - 1, 200)):
         span = {"content-range": f"bytes 0-{length - 1}/{size}"}
         assert kit.tenant.upload("PUT", token, span, bytes(length)).status == status
+
+
+# -- 15, trap 51 -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("cleared", "sent"), [
+    ((), 1), (("0x0029",), 1), (("0x0C06",), 1), (("0x0029", "0x0C06"), 0),
+])  # fmt: skip
+def test_15_a_receipt_is_held_back_by_clearing_both_requests_in_the_same_patch(cleared, sent):
+    kit = Kit()
+    asking = b"Disposition-Notification-To: bob@example.com\r\n" + MAIL.replace(
+        b"dora@example.net", b"bob@example.com"
+    )
+    props = [{"id": f"Boolean {tag}", "value": "false"} for tag in cleared]
+    kit.patch(f"/messages/{kit.deliver(asking)}", {"isRead": True, "singleValueExtendedProperties": props})
+    assert len(kit.tenant.listing(BOB, "inbox")) == sent

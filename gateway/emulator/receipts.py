@@ -12,12 +12,12 @@ from gateway.emulator.skeleton import rfc_date
 
 
 def due(box: Mailbox, item: Item, wanted: Changes) -> bool:
-    """Whether this PATCH makes the receipt go: it turns the message read and does not clear the request."""
+    """Whether this PATCH makes the receipt go: it turns the message read and does not clear both requests."""
     if not box.world.rules.on("read-receipt-on-seen") or item.draft:
         return False
     if not wanted.values.get("isread") or item.state.read or not item.content.read_receipt:
         return False
-    return wanted.tagged(0x0029) != "false"
+    return any((wanted.tagged(tag) or "").lower() != "false" for tag in (0x0029, 0x0C06))
 
 
 def send(box: Mailbox, item: Item) -> None:
