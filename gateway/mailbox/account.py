@@ -236,8 +236,9 @@ def _info(entry: Entry, subscribed: set[str]) -> MailboxInfo:
 
 
 def _cold_status(name: str, row: FolderRow) -> MailboxStatus:
-    """Before the first sync: the folder's own counts; UIDNEXT is above all reserved UIDs (decision 1)."""
+    """Before the first sync: the folder's own counts; UIDNEXT is above all reserved UIDs (decision 1). Nobody has
+    opened it here, so that all its messages are \\Recent."""
     return MailboxStatus(
-        name=name, messages=row.total, recent=0, uid_next=row.uid_next, uid_validity=row.uid_validity,
+        name=name, messages=row.total, recent=row.total, uid_next=row.uid_next, uid_validity=row.uid_validity,
         unseen=row.unread, highest_modseq=max(row.modseq, 1), mailbox_id=ObjectId(row.mailbox_id),
     )  # fmt: skip

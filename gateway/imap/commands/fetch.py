@@ -78,8 +78,11 @@ async def _tell(s: Session, plan: FetchPlan, at: Sequence[range]) -> _Told:
     told = _Told()
     left = sum(map(len, at))
     marks = plan.marks_seen and not s.folder.read_only
+    echo = plan.has_flags and plan.need is Need.INDEX and s.folder.view.pending()
     async for rows in s.folder.rows(at, plan.need):
         left -= len(rows)
+        if echo:  # these flags are as fresh as news of them would be: nothing is awaited before they are said
+            s.folder.view.tell([row.uid for row in rows])
         for row in rows:
             if not plan.complete(row):
                 told.gone = True
