@@ -93,4 +93,29 @@ Content-Type: text/html
     ),
     "no-headers": b"\r\nJust a body.\r\n",
     "empty-body": b"From: a@example.net\r\nSubject: Nothing below\r\n\r\n",
+    "receipt-wanted": crlf(
+        """From: Curious <curious@example.net>
+To: alice@example.com
+Subject: Please confirm
+Date: Wed, 3 Jan 2024 09:00:00 +0000
+Message-ID: <receipt@example.net>
+Disposition-Notification-To: <curious@example.net>
+
+Have you read this?
+"""
+    ),
+    "smime-opaque": crlf(
+        """From: Secret <secret@example.net>
+To: alice@example.com
+Subject: Sealed
+Date: Wed, 3 Jan 2024 09:00:00 +0000
+Message-ID: <sealed@example.net>
+MIME-Version: 1.0
+Content-Type: application/pkcs7-mime; smime-type=enveloped-data; name="smime.p7m"
+Content-Transfer-Encoding: base64
+Content-Disposition: attachment; filename="smime.p7m"
+
+MIAGCSqGSIb3DQEHA6CAMIACAQA=
+"""
+    ),
 }

@@ -223,8 +223,20 @@ class Outlook:
         await self._http.delete("faults")
 
     async def see(self, name: str) -> list[str]:
-        """A line per message, of what Outlook shows: `Subject: read flagged deleted draft verb=102 Category`."""
+        """A line per message, of what Outlook shows: `Subject: read flagged deleted draft verb=102 "Category"`; of
+        `outside`, a line per mail that left the tenant: `recipient: Subject`."""
+        if name == "outside":
+            return [
+                f"{mail.recipient}: {_subject(mail.mime)}"
+                for mail in self._tenant.outside
+                if mail.sender.lower() == self._upn
+            ]
         return [outlook_line(row) for row in await self.messages(name)]
+
+
+def _subject(mime: bytes) -> str:
+    found = re.search(rb"^Subject: (.*?)\r$", mime, re.MULTILINE)
+    return found[1].decode() if found else ""
 
 
 def _missing(name: str) -> Any:
@@ -250,12 +262,19 @@ def outlook_line(row: dict[str, Any]) -> str:
     marks = [
         "read" if row["isRead"] else "unread",
         *(["flagged"] if row["flag"] == "flagged" else []),
-        *(["deleted"] if row["deleted"] else []),
+        *(["deleted"] if str(row["deleted"]) == "1" else []),
         *(["draft"] if row["isDraft"] else []),
         *([f"verb={row['verb']}"] if row["verb"] else []),
         *(f'"{category}"' for category in row["categories"]),
     ]
     return f"{row['subject']}: {' '.join(marks)}"
+
+
+class ColdAccount(MailboxAccount):
+    """Nothing is fetched in the background, as in the first moments after a first login."""
+
+    async def _keep_warm(self) -> None:
+        return None
 
 
 # -- the backend --
@@ -303,7 +322,8 @@ class RealBackend:
             settings=self._settings, limits=self._limits, clock=self._inner, rng=random.Random(1),
         )  # fmt: skip
         cache = BodyCache(memory=64 * MIB, spool_above=self._limits.body_spool, folder=None, disk=0, key=KEY)
-        return MailboxAccount(ctx, self._hubs, Bodies(ctx, cache), SpoolBudget(self._limits.spool_in_flight))
+        kind = ColdAccount if self._options.cold else MailboxAccount
+        return kind(ctx, self._hubs, Bodies(ctx, cache), SpoolBudget(self._limits.spool_in_flight))
 
     async def prepare(self) -> None:
         """The fixtures, then the account, then what only the gateway knows."""

@@ -1,6 +1,7 @@
 r"""Plays transcripts of IMAP sessions over real sockets and compares every octet.
 
-A transcript is `tests/golden/<rfc>-<section>-<slug>.imap`. Lines:
+A transcript is `tests/golden/<rfc>-<section>-<slug>.imap`, or `graph-<slug>.imap` where what happens in Graph is the
+point. Lines:
 
     # text                 a comment; the first says what rule is shown
     fixture words          what there is before the first line (`backend.Options`)
@@ -144,6 +145,11 @@ class Connection:
             return await asyncio.wait_for(self._reader.readline(), PATIENCE)
         except ConnectionError:
             return b""
+
+    def has_line(self, *starts: bytes) -> bool:
+        """Whether a line that begins so has come, or the end."""
+        come: bytes = bytes(self._reader._buffer)  # type: ignore[attr-defined]
+        return self._reader.at_eof() or any(b"\n" + start in b"\n" + come for start in starts)
 
     async def has_more(self) -> bool:
         """Whether octets, or the end, have come already."""
@@ -359,7 +365,7 @@ def same_requests(expected: Sequence[Step], got: Sequence[str]) -> bool:
 
 
 def split_view(step: Step) -> tuple[str, str]:
-    mailbox, _, line = step.text.partition("|")
+    mailbox, _, line = step.pieces[0].decode().partition("|")
     return mailbox.strip(), line.strip()
 
 

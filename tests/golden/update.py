@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 from golden.backend import BackendFactory
 from golden.options import Options
-from golden.runner import MismatchError, Player, Step, read_script, same_lane, same_requests, split_view
+from golden.runner import (
+    PATIENCE,
+    MismatchError,
+    Player,
+    Step,
+    read_script,
+    same_lane,
+    same_requests,
+    split_view,
+)
 
 
 async def update(text: str, factory: BackendFactory) -> str:
@@ -44,6 +55,8 @@ async def _play_block(player: Player, action: Step | None, answers: Sequence[Ste
             return await _view(player, action)
         lines += action.source
         await player.play_one(action)
+        if not any(step.text == "<nothing>" for step in answers):
+            await _answered(player, action)
     await player.backend.settle()
     got = {who: await _everything(player, who) for who in sorted(player.connected())}
     lines += await _cost(player, [step for step in answers if step.lane in ("G:", "G?")])
@@ -70,6 +83,18 @@ async def _cost(player: Player, expected: Sequence[Step]) -> list[str]:
     if log is None or same_requests(expected, log):
         return [line for step in expected for line in step.source]
     return [f"G: {request}" for request in log] or ["G: none"]
+
+
+async def _answered(player: Player, action: Step) -> None:
+    """Wait for the end of what the server has to say to a command, and leave it to be read."""
+    if action.lane != "C:":
+        return
+    connection = await player.connection(action.who)
+    tag = action.pieces[0].split(b" ")[0]
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            while not connection.has_line(tag + b" ", b"+ "):  # noqa: ASYNC110  (nothing would set an event)
+                await asyncio.sleep(0.005)
 
 
 async def _everything(player: Player, who: str) -> list[bytes]:
