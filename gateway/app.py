@@ -130,7 +130,10 @@ class Gateway:
     # -- what metrics read --
 
     def _contents(self) -> list[Content]:
-        return [account.bodies for account in self._directory.opened()]
+        return [
+            Content(account.ctx.renewals.rendered, account.ctx.renewals.changed, account.bodies.placeholders)
+            for account in self._directory.opened()
+        ]
 
     async def _measure(self) -> None:
         with contextlib.suppress(Unavailable):  # the last figure stands

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.imap.context import Counters as ImapCounters
 from gateway.smtp.server import Counters as SmtpCounters
-from gateway.web.metrics import READINGS, Metrics, Sources
+from gateway.web.metrics import READINGS, Content, Metrics, Sources
 from gateway.web.server import WebServer, application
 
 
@@ -42,12 +42,6 @@ class Cache:
 @dataclass
 class Spools:
     used: int = 0
-
-
-@dataclass
-class Content:
-    rerendered: int = 0
-    placeholders: int = 0
 
 
 @dataclass
@@ -164,7 +158,7 @@ async def test_smtp_counters() -> None:
 
 async def test_bodies_spools_and_accounts() -> None:
     world = World(cache=Cache(5, 4, 3, 200, 1000), spools=Spools(77))
-    world.contents = [Content(1, 2), Content(3, 4)]
+    world.contents = [Content(1, 2, 3), Content(4, 5, 6)]
     values = await world.values()
     assert [values[f"gateway_body_lookups_total {where}"] for where in ("memory", "disk", "missed")] == [
         5,
@@ -174,8 +168,9 @@ async def test_bodies_spools_and_accounts() -> None:
     assert [values[f"gateway_body_octets {tier}"] for tier in ("memory", "disk")] == [200, 1000]
     assert values["gateway_spool_octets"] == 77
     assert values["gateway_accounts"] == 2
-    assert values["gateway_rerendered_total"] == 4
-    assert values["gateway_placeholders_total"] == 6
+    assert values["gateway_rerendered_total"] == 5
+    assert values["gateway_changed_messages_total"] == 7
+    assert values["gateway_placeholders_total"] == 9
 
 
 async def test_numbers_are_read_at_each_scrape() -> None:

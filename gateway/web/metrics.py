@@ -75,9 +75,13 @@ class Spools(Protocol):
     used: int
 
 
-class Content(Protocol):
-    rerendered: int
-    placeholders: int
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What became of one account's messages in Exchange, since the start (architecture decision 4)."""
+
+    rerendered: int  # the same content in other octets
+    changed: int  # by somebody: a new UID each
+    placeholders: int  # could not be rendered
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +167,8 @@ READINGS = (
             GaugeMetricFamily),
     Reading("gateway_rerendered", "Messages that Exchange renders otherwise than before", (),
             lambda s: [((), sum(c.rerendered for c in s.contents()))]),
+    Reading("gateway_changed_messages", "Messages whose content somebody changed: new UIDs", (),
+            lambda s: [((), sum(c.changed for c in s.contents()))]),
     Reading("gateway_placeholders", "Messages that Exchange could not render", (),
             lambda s: [((), sum(c.placeholders for c in s.contents()))]),
 )  # fmt: skip
