@@ -72,9 +72,9 @@ def test_list_and_select(demo: Demo, box: imaplib.IMAP4):
 
 
 def test_search_by_key_and_by_literal(demo: Demo, box: imaplib.IMAP4):
-    demo.deliver(mail("Grüße aus dem Süden, imaplib"))
+    demo.deliver(mail("Grüße aus dem Süden, zuvor"))
     box.select("INBOX", readonly=True)
-    uid = uid_of(box, "imaplib")
+    uid = uid_of(box, ", zuvor")
     rows = demo.listing()
     assert len(box.search(None, "UNSEEN")[1][0].split()) == sum(not r["isRead"] for r in rows)
     assert len(box.search(None, "ALL")[1][0].split()) == len(rows)
