@@ -43,6 +43,7 @@ from gateway.mailbox.work import settled
 from gateway.smtp.server import SmtpSettings, SubmissionServer
 from gateway.store.keyfile import load_or_create_key, private_folder
 from gateway.store.sqlite import SqliteStore
+from gateway.store.statelock import StateLock
 from gateway.web.metrics import Content, Metrics, Sources
 from gateway.web.server import WebServer
 
@@ -100,6 +101,9 @@ class Gateway:
         """What was opened first is closed last."""
         state = self.config.state.dir
         private_folder(state)
+        lock = StateLock(state)
+        lock.take()
+        opened.callback(lock.release)
         self._key = load_or_create_key(state / "key")
         self._store = SqliteStore(state / "gateway.db", key=self._key, clock=self._clock.time)
         await self._store.open()
