@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from golden.backend import BACKENDS
 from golden.options import Options
-from golden.runner import MismatchError, play, read_script, transcripts
+from golden.runner import MismatchError, play, read_script, same_requests, transcripts
 from golden.update import update
 
 ANNOUNCED = {"2177", "2342", "2971", "3348", "3501", "3691", "4315", "4731", "4959", "5161", "5258", "5819",
@@ -57,6 +57,33 @@ def test_there_are_transcripts_for_every_rfc_we_announce() -> None:
 async def test_a_wrong_transcript_fails(script: str) -> None:
     with pytest.raises(MismatchError):
         await play("fixture inbox 1\n" + script, BACKENDS["fake"])
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "C1: a CHECK\nG: none\nS1: a OK CHECK completed\n",
+        "C1: a NOOP\nG: GET messages/delta\nS1: a OK NOOP completed\n",
+        "C1: a FETCH 2 ENVELOPE\nG: GET messages\nS1~ .*\nS1: a OK FETCH completed\n",
+        "C1: a SEARCH BODY of\nG? GET $value\nS1: * SEARCH 1 2\nS1: a OK SEARCH completed\n",
+        "V: INBOX | Message 1: unread\n",
+        "V: INBOX | Message 1: read\nV: INBOX | Message 2: unread\n",
+        "V: Archive | Message 1: unread\n",
+    ],
+    ids=["more", "none", "other", "fewer", "view-short", "view-other", "view-empty"],
+)
+async def test_a_wrong_word_on_graph_fails(lines: str) -> None:
+    with pytest.raises(MismatchError):
+        await play("fixture inbox 2\n" + lines, BACKENDS["real"])
+
+
+async def test_requests_side_by_side_may_come_in_any_order() -> None:
+    script = read_script("C1: a X\nG: first\nG? b\nG? a\nG: last\n")
+    expected = [step for step in script.steps if step.lane in ("G:", "G?")]
+    assert same_requests(expected, ["first", "a", "b", "last"])
+    assert same_requests(expected, ["first", "b", "a", "last"])
+    assert not same_requests(expected, ["a", "first", "b", "last"])
+    assert not same_requests(expected, ["first", "a", "b"])
 
 
 async def test_an_update_writes_what_the_server_says_and_keeps_what_holds() -> None:

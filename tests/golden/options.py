@@ -35,7 +35,7 @@ class Options:
     cold: bool = False  # begin while nothing is known of the mailbox
     language: str = "en"
     poll: float = 3600.0  # seconds between polls of an open mailbox; so long, none comes unasked for
-    patience: float = 0.2  # seconds a Graph call is repeated
+    patience: float = 10.0  # seconds a Graph call is repeated; short where Graph is meant to fail
     expunge: str = "trash"
     labels: list[str] = field(default_factory=list)
     lags: dict[str, float] = field(default_factory=dict)  # limits of the emulator

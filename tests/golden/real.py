@@ -299,7 +299,9 @@ class RealBackend:
     async def start(self) -> None:
         options = self._options
         limits = replace(options.limits, graph_timeout=10.0, graph_patience=options.patience)
-        self._graph = GraphClient(f"{emulator().base_url}/v1.0", tokens(), limits=limits)
+        self._graph = GraphClient(
+            f"{emulator().base_url}/v1.0", tokens(), ca_file=emulator().ca_file, limits=limits
+        )
         self._store = SqliteStore(self._folder / "gateway.db", key=KEY, clock=time.time)
         await self._store.open()
         self._hubs = Hubs(self._store, change_log=limits.change_log)
