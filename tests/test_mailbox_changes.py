@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -254,3 +255,29 @@ async def test_a_message_that_left_while_graph_was_asked_does_not_come_back(w: W
     await w.store.apply(w.folder("inbox").key, (), [row.id])  # the delta's expunge, meanwhile
     await store(w, add(b"\\Flagged"), [row])
     assert await w.rows("inbox") == []
+
+
+async def test_a_verb_removed_right_before_a_crash_is_not_kept_by_the_union(w: World) -> None:
+    w.graph.put("inbox")
+    await w.sync("inbox")
+    await store(w, add(b"\\Answered", b"$Forwarded"))
+    w.graph.fail("patch", asyncio.CancelledError(), when="after")  # type: ignore[arg-type]
+    with pytest.raises(asyncio.CancelledError):
+        await store(w, remove(b"\\Answered", b"$Forwarded"))
+    await w.restarted()
+    w.clock.now += 1
+    assert [row.flags for row in await w.sync("inbox")] == [Flags()]
+
+
+async def test_a_refused_removal_keeps_both_verbs(w: World) -> None:
+    stored = w.graph.put("inbox")
+    await w.sync("inbox")
+    await store(w, add(b"\\Answered", b"$Forwarded"))
+    w.graph.fail("patch", Denied("", status=403), id=stored.id)
+    outcome = await store(w, remove(b"\\Answered"))
+    assert len(outcome.failed) == 1
+    w.graph.outlook(stored.id, read=True)
+    w.clock.now += 1
+    assert [row.flags for row in await w.sync("inbox")] == [
+        Flags.of([b"\\Answered", b"$Forwarded", b"\\Seen"])
+    ]

@@ -9,7 +9,7 @@ meanwhile reads it again."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.core.errors import GatewayError
 from gateway.core.types import FlagChange, Flags, MessageId, SystemFlag, Uid
@@ -64,6 +64,7 @@ class _Job:
     truth: Message | None = None  # read anew: after a conflict, an unknown outcome, or an overlap
     contested: bool = False  # somebody else of us wrote it while we did
     modified: bool = False  # failed UNCHANGEDSINCE only when Graph was asked
+    withdrawn: Local = field(default_factory=Local)  # the verbs taken from the local state before the PATCH
 
 
 async def store_flags(
@@ -93,6 +94,7 @@ class _Store:
         jobs = [job for job in jobs if job.aspects]
         if not jobs:
             return
+        await self._withdraw(jobs)
         await self._patch(jobs)
         await self._settle([job for job in jobs if isinstance(job.answer, Conflict)])
         await self._read([job for job in jobs if job.contested or isinstance(job.answer, _UNKNOWN)])
@@ -122,6 +124,27 @@ class _Store:
         return Patch(job.row.id, patch_of(change, job.aspects) or {}, (job.etag or None) if guarded else None)
 
     # -- asking --
+
+    async def _withdraw(self, jobs: Sequence[_Job]) -> None:
+        """A verb that goes leaves the local state before it leaves Graph: after a crash in between, delta shows
+        what Graph still has, while a union that had kept the verb would contradict Graph for ever."""
+        going = [job for job in jobs if _lost(job) != Local()]
+        if not going:
+            return
+        ctx = self._ctx
+        async with ctx.local_lock:
+            local = await ctx.store.local(ctx.account, [job.row.id for job in going])
+            left = {}
+            for job in going:
+                before = local.get(job.row.id) or local_of(job.row.flags, self._keywords)
+                lost = _lost(job)
+                job.withdrawn = Local(before.answered and lost.answered, before.forwarded and lost.forwarded)
+                left[job.row.id] = replace(
+                    before,
+                    answered=before.answered and not lost.answered,
+                    forwarded=before.forwarded and not lost.forwarded,
+                )
+            await ctx.store.put_local(ctx.account, left)
 
     async def _patch(self, jobs: Sequence[_Job]) -> None:
         writes, clock = self._ctx.writes, self._ctx.clock
@@ -178,7 +201,8 @@ class _Store:
     # -- taking over --
 
     async def _keep(self, jobs: Sequence[_Job]) -> None:
-        """Local state first: a crash in between leaves verbs that the next delta shows as flags."""
+        """Local state first: a crash in between leaves verbs that the next delta shows as flags. (Those that go
+        have gone from it before Graph was asked.)"""
         local = await self._keep_local(jobs)
         upserts = [upsert for job in jobs if (upsert := self._upsert(job, local.get(job.row.id)))]
         if upserts:
@@ -203,6 +227,11 @@ class _Store:
     def _local_after(self, job: _Job, before: Local) -> Local:
         if isinstance(job.answer, Message):
             before = local_of(wanted_flags(self._change, _flags_in(before), self._keywords), self._keywords)
+        else:  # nothing was removed after all
+            kept = job.withdrawn
+            before = Local(
+                before.answered or kept.answered, before.forwarded or kept.forwarded, before.keywords
+            )
         return (merged_local(job.truth, before) if job.truth else None) or before
 
     def _upsert(self, job: _Job, local: Local | None) -> Upsert | None:
@@ -245,6 +274,15 @@ def _row_of(message: Message, flags: Flags) -> Upsert:
     modified = epoch(message.last_modified_date_time)
     id, etag = MessageId(message.id), message.etag or None
     return Upsert(id, flags=flags, etag=etag, modified=modified, known_only=True)
+
+
+def _lost(job: _Job) -> Local:
+    """The verbs that a STORE takes away."""
+    before, after = job.row.flags, job.wanted
+    return Local(
+        SystemFlag.ANSWERED in before.system and SystemFlag.ANSWERED not in after.system,
+        before.has_keyword(FORWARDED) and not after.has_keyword(FORWARDED),
+    )
 
 
 def _flags_in(local: Local) -> Flags:
