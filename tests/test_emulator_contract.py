@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+from hashlib import sha256
 
 import httpx
 import pytest
@@ -328,3 +329,11 @@ def test_15_a_receipt_is_held_back_by_clearing_both_requests_in_the_same_patch(c
     props = [{"id": f"Boolean {tag}", "value": "false"} for tag in cleared]
     kit.patch(f"/messages/{kit.deliver(asking)}", {"isRead": True, "singleValueExtendedProperties": props})
     assert len(kit.tenant.listing(BOB, "inbox")) == sent
+
+
+def test_the_listing_has_what_the_control_api_promises():
+    kit = Kit()
+    name = kit.deliver()
+    (shown,) = kit.tenant.listing(ALICE, "inbox")
+    assert (shown["id"], shown["length"], shown["sha256"]) == (name, len(MAIL), sha256(MAIL).hexdigest())
+    assert {"isRead", "isDraft", "flag", "deleted", "verb", "categories"} <= shown.keys()

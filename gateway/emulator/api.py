@@ -121,7 +121,8 @@ class Model(Protocol):
     def listing(self, upn: str, folder: str | None) -> list[dict[str, object]]:
         """Every message (of a folder): id (immutable), folder (id), folderName, wellKnownName, subject,
         internetMessageId, isRead, isDraft, flag (flagStatus), categories, deleted (0x8570), verb (0x1081),
-        receivedDateTime, sha256 and size of its `$value` (null where it fails for good)."""
+        receivedDateTime, sha256 and length of its `$value` (null where it fails for good); size is the length
+        under its other name."""
         ...
 
     def outlook_patch(self, upn: str, message: str, change: Mapping[str, object]) -> None: ...

@@ -194,6 +194,7 @@ class Tenant:
             "verb": item.verb,
             "receivedDateTime": times.iso(item.received),
             "sha256": digest,
+            "length": size,
             "size": size,
         }
 
