@@ -39,6 +39,8 @@ class Backend(Protocol):
 
         arrive, patch, remove        as deliver, flags, delete; the gateway has not been told
         move MAILBOX n TARGET        as Outlook does
+        swing MAILBOX n OTHER        to the other one and back; the gateway has not been told
+        expire delta / tokens        every delta link, every access token is dead
         rename MAILBOX level         the folder has another display name
         fault METHOD PATH STATUS ..  the next call that fits fails (`graph`'s faults: retry_after=, count=)
         """

@@ -202,7 +202,10 @@ class Outlook:
         (await self._http.patch(url, json=change)).raise_for_status()
 
     async def move(self, name: str, number: str, target: str) -> None:
-        url = f"users/{self._upn}/messages/{await self.nth(name, number)}/move"
+        await self.move_id(await self.nth(name, number), target)
+
+    async def move_id(self, id: str, target: str) -> None:
+        url = f"users/{self._upn}/messages/{id}/move"
         (await self._http.post(url, json={"folder": self.folder(target)})).raise_for_status()
 
     async def delete(self, name: str, number: str) -> None:
@@ -394,6 +397,12 @@ class RealBackend:
     async def _move(self, mailbox: str, number: str, target: str) -> None:
         await self.outlook.move(mailbox, number, target)
 
+    async def _swing(self, mailbox: str, number: str, through: str) -> None:
+        """Away and back, between two looks."""
+        id = await self.outlook.nth(mailbox, number)
+        await self.outlook.move_id(id, through)
+        await self.outlook.move_id(id, mailbox)
+
     async def _delete(self, mailbox: str, number: str) -> None:
         await self.outlook.delete(mailbox, number)
 
@@ -414,6 +423,9 @@ class RealBackend:
         """The next call that fits is answered so: `fault GET value 429 retry_after=0.05`."""
         extra = {name: float(value) for name, value in (word.split("=") for word in more)}
         await self.outlook.fault(method=method, path=path, status=int(status), **{"count": 1, **extra})
+
+    async def _expire(self, what: str) -> None:
+        (await self._http.post(f"{what}/expire")).raise_for_status()
 
     async def see(self, mailbox: str) -> list[str]:
         return await self.outlook.see(mailbox)
@@ -458,6 +470,7 @@ VERBS_OF_O: dict[str, Callable[..., Awaitable[None]]] = {
     "flags": RealBackend._flags,
     "patch": RealBackend._flags,
     "move": RealBackend._move,
+    "swing": RealBackend._swing,
     "delete": RealBackend._delete,
     "remove": RealBackend._delete,
     "vanish": RealBackend._vanish,
@@ -465,6 +478,7 @@ VERBS_OF_O: dict[str, Callable[..., Awaitable[None]]] = {
     "down": RealBackend._down,
     "up": RealBackend._up,
     "fault": RealBackend._fault,
+    "expire": RealBackend._expire,
 }  # fmt: skip
 HEARD = {"fill", "deliver", "create", "rename", "flags", "move", "delete"}
 GATEWAYS_OWN = {"unsubscribe", "vanish", "refuse", "down", "fault"}

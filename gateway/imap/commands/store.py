@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gateway.core.errors import BadCommand, GatewayError, Unavailable
-from gateway.imap.announce import say
+from gateway.core.types import Flags, Uid
+from gateway.imap.announce import announce, say
 from gateway.imap.ids import positions, uids_at
 from gateway.imap.spec import State, handles
 from gateway.mailbox.api import Flagged, Need, StoreResult
@@ -19,27 +20,35 @@ if TYPE_CHECKING:
 @handles(Store, State.SELECTED, expunge_ok=False, writes=True)
 async def store(s: Session, cmd: Store) -> None:
     """Change flags in Graph, then tell: of every message named, as a FETCH of its flags would. Silent is silent
-    only about what went as asked: a message whose change was refused is shown as it is, and the reply is NO."""
+    only about what went as asked: a message whose change was refused, or that others have changed as well, is
+    shown as it is."""
     if cmd.change.unchanged_since is not None:
         raise BadCommand("CONDSTORE is not supported")
     at = positions(s, cmd.ids, by_uid=cmd.by_uid)
     uids = uids_at(s, at)
     if not uids:
         return
+    heard = await _heard(s, cmd, at) if cmd.silent else {}
     result = await s.folder.store(uids, cmd.change)
     if cmd.silent:
-        _tell_refused(s, cmd, result)
+        _tell_unexpected(s, cmd, result, heard)
     else:
         await _tell_all(s, cmd, at)
     if result.error is not None:
         raise _safe(result.error)
 
 
-def _tell_refused(s: Session, cmd: Store, result: StoreResult) -> None:
+async def _heard(s: Session, cmd: Store, at: Sequence[range]) -> dict[Uid, Flags]:
+    """The flags the client knows of: what others have done so far is told first."""
+    announce(s, expunge=False, with_uid=cmd.by_uid)
+    return {row.uid: row.flags async for rows in s.folder.rows(at, Need.INDEX) for row in rows}
+
+
+def _tell_unexpected(s: Session, cmd: Store, result: StoreResult, heard: Mapping[Uid, Flags]) -> None:
     """The view need not repeat what a silent STORE leaves unsaid."""
     s.folder.view.tell([row.uid for row in result.rows])
-    failed = frozenset(result.failed)
-    say(s, (row for row in result.rows if row.uid in failed), with_uid=cmd.by_uid)
+    unexpected = (row for row in result.rows if row.flags != cmd.change.apply(heard.get(row.uid, row.flags)))
+    say(s, unexpected, with_uid=cmd.by_uid)
 
 
 async def _tell_all(s: Session, cmd: Store, at: Sequence[range]) -> None:
