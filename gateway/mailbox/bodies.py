@@ -24,7 +24,7 @@ from gateway.mailbox.api import Body, Meta
 from gateway.mailbox.cache import BodyCache
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.placeholder import is_placeholder, placeholder
-from gateway.mailbox.rendering import OFF_LOOP, Verdict, judge, pin_from, rendered
+from gateway.mailbox.rendering import OFF_LOOP, Verdict, judge, pin_from
 from gateway.mailbox.renewal import ends, superseded
 from gateway.store.api import FolderRow, MessageRow, Upsert
 from gateway.wire.structure import bodystructure
@@ -149,7 +149,7 @@ class Bodies:
         if remembered is not None:
             return remembered
         try:
-            raw = await rendered(ctx, row.id, priority)
+            raw = await ctx.graph.mime(row.id, priority=priority)
         except PermanentFailure:
             return await self._placeholder(row)
         return await self._pinned(row, folder, raw)

@@ -1,4 +1,4 @@
-"""What Exchange renders of a message today, and whether two renderings are of one content (decision 4).
+"""Whether two renderings of a message are of one content (decision 4).
 
 `$value` is made anew from MAPI each time (contract section 8): a category adds a header field, an upgrade of
 Exchange chooses other boundaries or encodings. So what people call the content is compared: subject, date,
@@ -13,9 +13,6 @@ from enum import Enum, auto
 from hashlib import sha256
 
 from gateway.core.limits import MIB
-from gateway.core.types import MessageId
-from gateway.graph.model import Priority
-from gateway.mailbox.context import AccountContext
 from gateway.mime.address import Address, Group, parse_addresses
 from gateway.mime.charset import text_of
 from gateway.mime.header import Fields, decoded, header_end
@@ -36,22 +33,6 @@ class Verdict(Enum):
     SAME = auto()  # the rest is equal: with the pinned header they are the same octets
     RENDERED = auto()  # the same content in other octets
     CHANGED = auto()  # somebody changed the content
-
-
-async def rendered(ctx: AccountContext, id: MessageId, priority: Priority) -> bytes:
-    """`$value`; asked for once more where its last boundary is missing (trap 27). Errors: those of Graph."""
-    raw = await ctx.graph.mime(id, priority=priority)
-    if is_cut(raw):
-        again = await ctx.graph.mime(id, priority=priority)
-        raw = again if len(again) > len(raw) else raw
-    return raw
-
-
-def is_cut(raw: bytes) -> bool:
-    """Whether a multipart lacks its closing delimiter: the transfer, or the sender, left it out."""
-    part = scan(raw[: header_end(raw)])
-    boundary = dict(part.params).get(b"boundary")
-    return part.type == b"multipart" and bool(boundary) and b"--%b--" % (boundary or b"") not in raw
 
 
 async def pin_from(raw: bytes) -> Pin:

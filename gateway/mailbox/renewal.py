@@ -24,9 +24,9 @@ from gateway.graph.mail import META_PROPERTIES
 from gateway.graph.model import Message, Priority
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.facts import FIELDS, facts_of
-from gateway.mailbox.rendering import Verdict, judge, pin_from, rendered, told
+from gateway.mailbox.rendering import Verdict, judge, pin_from, told
 from gateway.mime.header import header_end
-from gateway.store.api import Facts, MessageRow, Upsert
+from gateway.store.api import Facts, MessageRow, Pin, Upsert
 
 A_ROUND = 20  # messages verified behind one round of a folder's sync
 MOST = 10_000  # messages of one folder that wait for it in memory
@@ -171,32 +171,30 @@ Judged = tuple[Verdict, int | None]  # and the octets now, where they were count
 
 
 async def _judged(ctx: AccountContext, row: MessageRow) -> Judged:
-    """What Exchange has now, beside what was seen: octets, or else the facts of a listing. At most one request
-    (two if the first answer was cut)."""
+    """What Exchange has now, beside what was seen: octets, or else the facts of a listing. At most one request."""
     original = await ctx.store.original(ctx.account, row.id)
     if original is not None:
         return await _beside_original(ctx, row, original)
-    if await ctx.store.pinned(ctx.account, row.id) is not None:
-        return await _beside_pin(ctx, row)
+    pin = await ctx.store.pinned(ctx.account, row.id)
+    if pin is not None:
+        return await _beside_pin(ctx, row, pin)
     facts = (await ctx.store.facts(ctx.account, [row.id])).get(row.id)
     return (Verdict.SAME, None) if facts is None else await _beside_facts(ctx, row, facts)
 
 
 async def _beside_original(ctx: AccountContext, row: MessageRow, original: bytes) -> Judged:
     """Of a draft that a client appended Exchange renders other octets and, where it has HTML, other text."""
-    raw = await rendered(ctx, row.id, Priority.BACKGROUND)
+    raw = await ctx.graph.mime(row.id, priority=Priority.BACKGROUND)
     before, now = (told(octets[: header_end(octets)], _DRAFTED) for octets in (original, raw))
     return (Verdict.SAME if before == now else Verdict.CHANGED), len(raw)
 
 
-async def _beside_pin(ctx: AccountContext, row: MessageRow) -> Judged:
+async def _beside_pin(ctx: AccountContext, row: MessageRow, pin: Pin) -> Judged:
     try:
-        raw = await rendered(ctx, row.id, Priority.BACKGROUND)
+        raw = await ctx.graph.mime(row.id, priority=Priority.BACKGROUND)
     except PermanentFailure:
         return Verdict.SAME, None  # nothing to compare with (trap 26)
-    fresh = await pin_from(raw)
-    pin = await ctx.store.pinned(ctx.account, row.id)
-    return (Verdict.SAME if pin is None else judge(pin, fresh)), len(raw)
+    return judge(pin, await pin_from(raw)), len(raw)
 
 
 async def _beside_facts(ctx: AccountContext, row: MessageRow, facts: Facts) -> Judged:
