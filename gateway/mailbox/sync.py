@@ -19,6 +19,7 @@ from gateway.graph.model import Message, Priority
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.firstsync import FirstSync
 from gateway.mailbox.intake import Intake
+from gateway.mailbox.local import epoch
 from gateway.mailbox.reconcile import list_folder
 from gateway.store.api import FolderRow, MessageRow
 
@@ -183,7 +184,8 @@ class FolderSync:
             suspects |= every.keys() - seen.changed.keys()
         news = [message for key, message in seen.changed.items() if not _is_echo(message, known.get(key))]
         again, self._again = self._again - seen.changed.keys(), set()
-        told = await self._truth(news, again & known.keys(), priority)
+        doubtful = {key for key, row in known.items() if _same_second(seen.changed.get(key), row)}
+        told = await self._truth(news, doubtful, again & known.keys(), priority)
         proved = await self._verify(suspects, priority)
         early = self._too_early(told.lost - known.keys())
         left = told.open | proved.open | early
@@ -201,10 +203,12 @@ class FolderSync:
         self._missed = early
         return early
 
-    async def _truth(self, news: Sequence[Message], again: set[MessageId], priority: Priority) -> Found:
+    async def _truth(
+        self, news: Sequence[Message], doubtful: set[MessageId], again: set[MessageId], priority: Priority
+    ) -> Found:
         """The messages as they are now, with the properties that a delta without `$expand` leaves out."""
-        told = [message for message in news if _is_whole(message)]
-        partial = [message for message in news if not _is_whole(message)]
+        told = [message for message in news if _is_whole(message) and message.id not in doubtful]
+        partial = [message for message in news if not _is_whole(message) or message.id in doubtful]
         wanted = [MessageId(message.id) for message in partial] + sorted(again)
         listed: dict[MessageId, Message] = {}
         if len(partial) > MANY_CHANGED:
@@ -279,6 +283,11 @@ class FolderSync:
 def _is_echo(message: Message, known: MessageRow | None) -> bool:
     """What we know already, be it our own write coming back (invariant 9) or a replay."""
     return known is not None and bool(message.etag) and message.etag == known.etag
+
+
+def _same_second(message: Message | None, known: MessageRow) -> bool:
+    """Times have whole seconds: which of two states of one second is the newer, only a GET tells (invariant 9)."""
+    return message is not None and 0 < known.modified == epoch(message.last_modified_date_time)
 
 
 def _is_whole(message: Message) -> bool:
