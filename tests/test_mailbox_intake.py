@@ -77,6 +77,16 @@ async def test_a_draft_continued_in_outlook_is_a_new_message_at_once(drafts: Dra
     assert uids(await drafts.round()) == [after.uid]
 
 
+async def test_a_new_generation_of_untold_size_has_the_old_one_at_first(drafts: Drafts) -> None:
+    stored, row = await drafts.outlooks()
+    drafts.w.graph.outlook(stored.id)
+    untold = drafts.w.graph.show(stored)
+    assert untold.single_value_extended_properties is None
+    await drafts.intake.take([untold], set(), began=drafts.w.clock.monotonic() + 1, link="L")
+    (after,) = await drafts.w.rows("drafts")
+    assert after.uid > row.uid and after.size == row.size > 0
+
+
 async def test_flags_of_a_draft_change_nothing_else(drafts: Drafts) -> None:
     stored, row = await drafts.outlooks()
     drafts.w.clock.now += 2 * YOUNG
