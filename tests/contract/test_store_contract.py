@@ -621,7 +621,9 @@ async def test_a_replaced_pin_takes_the_structures_with_it_and_nothing_else(stat
     assert await store.pinned(ALICE, b) == old
     assert await store.facts(ALICE, [a, b]) == {a: Facts(b"H", b"E", "p"), b: facts}
     filled = Facts(b"other", b"other", "", b"structure 2", b"basic 2")
-    assert await store.put_facts(ALICE, {a: filled}) == {a: Facts(b"H", b"E", "p", b"structure 2", b"basic 2")}
+    assert await store.put_facts(ALICE, {a: filled}) == {
+        a: Facts(b"H", b"E", "p", b"structure 2", b"basic 2")
+    }
 
 
 async def test_a_pin_may_be_put_where_none_was(store: Store) -> None:
