@@ -115,6 +115,14 @@ class Demo:
         rows: list[dict[str, Any]] = self.control.get(f"users/{user}/folders").raise_for_status().json()
         return rows
 
+    def make_folder(self, name: str, user: str = ALICE) -> str:
+        """A folder made over IMAP; its id."""
+        with imaplib.IMAP4(HOST, self.ports["imap"], timeout=60) as box:
+            box.login(user, PASSWORD)
+            said = box.create(f'"{name}"')
+            assert said[0] == "OK", said
+        return self.folder(name, user)
+
     def find(self, subject: str, folder: str = "inbox", user: str = ALICE) -> list[dict[str, Any]]:
         return [row for row in self.listing(folder, user) if row["subject"] == subject]
 
@@ -244,6 +252,39 @@ def run(
         f"{done.stderr[-3000:].decode(errors='replace')}"
     )
     return done
+
+
+DELIVER = """\
+#!/bin/sh
+cat > "{home}/delivered/$$"
+sleep {linger}
+"""
+
+
+@dataclass
+class Delivered:
+    """A local delivery program, and the messages it was given.
+
+    `linger`: seconds before it ends. getmail6 waits out its time limit where a program ends before getmail
+    begins to wait for it.
+    """
+
+    home: Path
+    linger: float = 0
+
+    @property
+    def program(self) -> Path:
+        path = self.home / "deliver"
+        if not path.exists():
+            (self.home / "delivered").mkdir(parents=True)
+            path.write_text(DELIVER.format(home=self.home, linger=self.linger))
+            path.chmod(0o755)
+        return path
+
+    @property
+    def messages(self) -> list[bytes]:
+        """With LF line ends, sorted."""
+        return sorted(p.read_bytes() for p in (self.home / "delivered").iterdir())
 
 
 def mail(subject: str, body: str = "Hello.", *, sender: str = "eve@example.net", to: str = ALICE) -> bytes:

@@ -7,7 +7,6 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-import pytest
 import pytest_asyncio
 from aioimaplib import IMAP4_SSL
 
@@ -38,7 +37,7 @@ async def ok(answer: Awaitable[Any]) -> list[bytes]:
 
 async def soon(check: Callable[[], Awaitable[Any]]) -> Any:
     async with asyncio.timeout(20):
-        while not (value := await check()):
+        while not (value := await check()):  # noqa: ASYNC110  (another process is asked)
             await asyncio.sleep(0.1)
         return value
 
