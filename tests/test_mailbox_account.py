@@ -294,6 +294,19 @@ async def test_a_cold_status_tells_counts_and_a_uidnext_above_the_reserve(s: Sit
     assert folder.uid_validity == status.uid_validity
 
 
+async def test_a_cold_status_tells_at_once_what_was_put_there_from_here(s: Site) -> None:
+    """The counts of a mailbox just made are those it was made with; a COPY into it must show in STATUS."""
+    await s.append("INBOX", mime("first"), Flags())
+    await s.append("INBOX", mime("second"), Flags(SystemFlag.SEEN))
+    account = await s.account()
+    await account.create("Fresh")
+    await account.status(["Fresh"])
+    folder = await account.open("INBOX", read_only=False)
+    await folder.copy(list(folder.view.uids), "Fresh")
+    (status,) = await account.status(["Fresh"])
+    assert (status.messages, status.unseen, status.recent) == (2, 1, 2)
+
+
 async def test_a_warm_status_is_exact_and_free(s: Site) -> None:
     for number in range(3):
         await s.outlook.deliver(mime(f"m{number}"))

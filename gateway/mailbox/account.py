@@ -149,13 +149,28 @@ class MailboxAccount:
         """From our own rows; the hierarchy's counts tell whether they may be old (one request for all folders)."""
         row = await self.row(entry.name)
         if not row.ready:
-            return _cold_status(entry.name, row)
+            return await self._cold_status(entry.name, row)
         await self.sync(row).settle_counts(row, OPEN_MAX_AGE)
         counts = await self.ctx.store.counts(row.key)
         return MailboxStatus(
             name=entry.name, messages=counts.messages, recent=counts.recent, uid_next=counts.uid_next,
             uid_validity=row.uid_validity, unseen=counts.unseen, highest_modseq=counts.modseq,
             deleted=counts.deleted, size=counts.size, mailbox_id=ObjectId(row.mailbox_id),
+        )  # fmt: skip
+
+    async def _cold_status(self, name: str, row: FolderRow) -> MailboxStatus:
+        """Before the first sync: the folder's own counts; UIDNEXT is above all reserved UIDs (decision 1). Nobody has
+        opened it here, so that all its messages are \\Recent. What we have put there since the counts were read must
+        show at once: then they are read anew, and are never below our own rows, for Graph counts late (trap 34)."""
+        landed = await self.ctx.store.counts(row.key)
+        if landed.messages:
+            await self._fresh(0.0)
+            row = await self.row(name)
+        messages = max(row.total, landed.messages)
+        return MailboxStatus(
+            name=name, messages=messages, recent=messages, uid_next=row.uid_next, uid_validity=row.uid_validity,
+            unseen=max(row.unread, landed.unseen), highest_modseq=max(row.modseq, 1),
+            mailbox_id=ObjectId(row.mailbox_id),
         )  # fmt: skip
 
     @translated
@@ -232,13 +247,4 @@ def _info(entry: Entry, subscribed: set[str]) -> MailboxInfo:
     return MailboxInfo(
         name=entry.name, use=entry.use, has_children=entry.has_children, selectable=True,
         subscribed=entry.name in subscribed, mailbox_id=ObjectId(entry.row.mailbox_id),
-    )  # fmt: skip
-
-
-def _cold_status(name: str, row: FolderRow) -> MailboxStatus:
-    """Before the first sync: the folder's own counts; UIDNEXT is above all reserved UIDs (decision 1). Nobody has
-    opened it here, so that all its messages are \\Recent."""
-    return MailboxStatus(
-        name=name, messages=row.total, recent=row.total, uid_next=row.uid_next, uid_validity=row.uid_validity,
-        unseen=row.unread, highest_modseq=max(row.modseq, 1), mailbox_id=ObjectId(row.mailbox_id),
     )  # fmt: skip
