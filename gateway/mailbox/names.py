@@ -91,7 +91,8 @@ def split_new(name: str) -> tuple[str, str]:
     """Parent path ('' for the top) and display name of a mailbox to be made. CannotDo for what Exchange refuses."""
     parent, _, level = name.rstrip(DELIMITER).rpartition(DELIMITER)
     display = unescape(level)
-    if not display.strip() or any(not piece for piece in parent.split(DELIMITER) if parent):
+    above = parent.split(DELIMITER) if DELIMITER in name.rstrip(DELIMITER) else []
+    if not display.strip() or not all(above):
         raise CannotDo("A mailbox name has no empty level")
     if display != display.strip():
         raise CannotDo("A mailbox name neither begins nor ends with a blank")
