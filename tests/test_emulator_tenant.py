@@ -109,7 +109,8 @@ def test_deliver_dates_and_lists():
         "id": name, "folder": kit.get("/mailFolders/inbox").json["id"], "folderName": "Inbox", "wellKnownName": "inbox",
         "subject": "Hello", "internetMessageId": "<one@example.net>", "isRead": False, "isDraft": False,
         "flag": "notFlagged", "categories": [], "deleted": None, "verb": None,
-        "receivedDateTime": "2001-09-09T01:46:40Z", "sha256": hashlib.sha256(MAIL).hexdigest(), "size": len(MAIL),
+        "receivedDateTime": "2001-09-09T01:46:40Z", "sha256": hashlib.sha256(MAIL).hexdigest(),
+        "length": len(MAIL), "size": len(MAIL),
     }  # fmt: skip
 
 
