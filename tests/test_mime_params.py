@@ -18,6 +18,8 @@ from gateway.mime.params import media_type, parameter, parse_value, token
         (b"text/plain; charset=utf-8", b"text/plain", ((b"charset", b"utf-8"),)),
         (b'text/plain; CharSet="utf-8"; x = y ;', b"text/plain", ((b"charset", b"utf-8"), (b"x", b"y"))),
         (b"text/plain; charset=us-ascii (Plain text)", b"text/plain", ((b"charset", b"us-ascii"),)),
+        (b'text/plain (a); charset (b) = (c) (d) "utf-8" (e)', b"text/plain", ((b"charset", b"utf-8"),)),
+        (b"a/b; name=(1) draft.txt", b"a/b", ((b"name", b"(1) draft.txt"),)),
         (b'a/b; name="a;b=\\"c\\""', b"a/b", ((b"name", b'a;b="c"'),)),
         (b"a/b; name=two words (1).pdf", b"a/b", ((b"name", b"two words (1).pdf"),)),
         (b'a/b; name="open', b"a/b", ((b"name", b"open"),)),

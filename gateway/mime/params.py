@@ -17,6 +17,7 @@ _VALUE_MAX = 64 * 1024  # octets read of one field's value: a real one has a few
 _SEGMENT = re.compile(rb'((?:[^;"]+|"(?:[^"\\]+|\\.)*(?:"|\\?\Z))*)(?:;|\Z)', re.DOTALL)
 _QUOTED = re.compile(rb'"((?:[^"\\]+|\\.)*)', re.DOTALL)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
+_REMARKED = re.compile(rb'(?:\([^()]*\)\s*)+(?=")')  # comments before a quoted value
 _REMARK = re.compile(rb"\([^()]*\)")
 _TOKEN = rb"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+"
 _TYPE = re.compile(rb"(%s)(?:[ \t]*/[ \t]*(%s))?" % (_TOKEN, _TOKEN))
@@ -87,6 +88,8 @@ def _pairs(segments: Iterator[bytes]) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _unquoted(value: bytes) -> bytes:
+    if value.startswith(b"(") and (remarked := _REMARKED.match(value)):
+        value = value[remarked.end() :]
     quoted = _QUOTED.match(value)
     if quoted:
         return _ESCAPED.sub(rb"\1", quoted[1])
