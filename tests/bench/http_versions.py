@@ -2,8 +2,9 @@
 
     python tests/bench/http_versions.py [calls]
 
-The server speaks both over TLS on the loopback and answers after `LATENCY` seconds, four calls in flight, as one
-mailbox has them. Figures are ratios to be compared within one run, not between machines.
+The server speaks both over TLS on the loopback and answers at once or after 50 ms, four calls in flight, as one
+mailbox has them; a batch is a POST of 20 requests answered by 20 rows. Figures are ratios to be compared within
+one run, not between machines.
 """
 
 from __future__ import annotations
@@ -27,8 +28,15 @@ from gateway.graph.client import GraphClient
 from gateway.graph.request import Request
 
 IN_FLIGHT = 4
-LATENCY = 0.005
-BODIES = {"a message's row (2 KB)": 2_000, "a page of 200 (300 KB)": 300_000, "a $value (3 MB)": 3_000_000}
+LATENCIES = (0, 50)  # milliseconds
+BATCH = b'{"requests":[%b]}' % b",".join([b'{"id":"1","method":"PATCH","url":"/me"}' + b" " * 400] * 20)
+# what is asked: (octets of the answer, the request's body)
+WORK = {
+    "a message's row (2 KB)": (2_000, b""),
+    "a page (200 KB)": (200_000, b""),
+    "a $value (5 MB)": (5_000_000, b""),
+    "a batch of 20 (40 KB)": (40_000, BATCH),
+}
 
 
 class Tokens:
@@ -36,10 +44,23 @@ class Tokens:
         return "t" * 1500  # a real one is about as long
 
 
+def wanted(path: bytes) -> tuple[int, float]:
+    """(octets, seconds) of `/size/{octets}/{milliseconds}`."""
+    size, wait = path.split(b"/size/", 1)[1].split(b" ", 1)[0].split(b"/")
+    return int(size), int(wait) / 1000
+
+
+def length(head: bytes) -> int:
+    """The Content-Length of a request head, 0 without one."""
+    _, found, rest = head.lower().partition(b"content-length:")
+    return int(rest.split(b"\r\n", 1)[0]) if found else 0
+
+
 async def serve_http1(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while head := await reader.readuntil(b"\r\n\r\n"):
-        size = int(head.split(b"/size/", 1)[1].split(b" ", 1)[0])
-        await asyncio.sleep(LATENCY)
+        size, wait = wanted(head)
+        await reader.readexactly(length(head))
+        await asyncio.sleep(wait)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % size)
         writer.write(bytes(size))
         await writer.drain()
@@ -52,6 +73,7 @@ class Http2:
         self._reader, self._writer = reader, writer
         self._link = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
         self._left: dict[int, int] = {}
+        self._asked: dict[int, dict[bytes, bytes]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -60,15 +82,22 @@ class Http2:
         while data := await self._reader.read(65536):
             for event in self._link.receive_data(data):
                 if isinstance(event, h2.events.RequestReceived):
-                    task = asyncio.create_task(self._answer(event.stream_id, dict(event.headers)))
+                    self._asked[event.stream_id] = dict(event.headers)
+                elif isinstance(event, h2.events.DataReceived):
+                    self._link.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                elif isinstance(event, h2.events.StreamEnded):
+                    task = asyncio.create_task(
+                        self._answer(event.stream_id, self._asked.pop(event.stream_id))
+                    )
                     self._tasks.add(task)
                     task.add_done_callback(self._tasks.discard)
             self._pump()
 
     async def _answer(self, stream: int, headers: dict[bytes, bytes]) -> None:
-        await asyncio.sleep(LATENCY)
-        self._left[stream] = int(headers[b":path"].split(b"/size/", 1)[1])
-        size = str(self._left[stream])
+        octets, wait = wanted(headers[b":path"])
+        await asyncio.sleep(wait)
+        self._left[stream] = octets
+        size = str(octets)
         answer = [(":status", "200"), ("content-type", "text/plain"), ("content-length", size)]
         self._link.send_headers(stream, answer)
         self._pump()
@@ -100,10 +129,13 @@ async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
         writer.close()
 
 
-async def measure(base_url: str, ca_file: Path, size: int, calls: int, *, http2: bool) -> tuple[float, float]:
+async def measure(
+    base_url: str, ca_file: Path, path: str, body: bytes, calls: int, *, http2: bool
+) -> tuple[float, float]:
     """(wall, the client's CPU) in milliseconds a call."""
     client = GraphClient(base_url, Tokens(), ca_file=ca_file, http2=http2)
-    request = Request(method="GET", template="/size/{n}", path=f"/size/{size}", repeat=True, mailbox="a")
+    verb = "POST" if body else "GET"
+    request = Request(method=verb, template="/size/{n}", path=path, body=body, repeat=True, mailbox="a")
     await client.call(request)
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(calls // IN_FLIGHT):
@@ -131,17 +163,24 @@ def server_process(cert: bytes, told: Connection) -> None:
 
 
 async def compare(base_url: str, ca_file: Path, calls: int) -> None:
-    for name, size in BODIES.items():
-        some = max(IN_FLIGHT * 10, calls * 2_000 // max(size, 2_000))
-        rounds = [
-            [await measure(base_url, ca_file, size, some, http2=two) for two in (False, True)]
-            for _ in range(3)
-        ]
-        one, two = (min(pair[n] for pair in rounds) for n in (0, 1))
-        print(
-            f"{name:24} {some:5} calls   HTTP/1.1 {one[0]:7.2f} ms wall {one[1]:7.2f} ms CPU"
-            f"   HTTP/2 {two[0]:7.2f} ms wall {two[1]:7.2f} ms CPU   CPU x{two[1] / one[1]:.1f}"
-        )
+    for wait in LATENCIES:
+        for name, (size, body) in WORK.items():
+            some = max(IN_FLIGHT * 10, (calls if not wait else calls // 4) * 2_000 // max(size, 2_000))
+            await row(base_url, ca_file, f"{name}, {wait} ms", f"/size/{size}/{wait}", body, some)
+
+
+async def row(base_url: str, ca_file: Path, name: str, path: str, body: bytes, calls: int) -> None:
+    """Both versions three times in turn, the best of each; a line of the table."""
+    rounds = [
+        [await measure(base_url, ca_file, path, body, calls, http2=two) for two in (False, True)]
+        for _ in range(3)
+    ]
+    one, two = (min(pair[n] for pair in rounds) for n in (0, 1))
+    shown = "   ".join(
+        f"{version} {wall:7.2f} ms wall {cpu:7.2f} ms CPU {cpu / wall:4.0%}"
+        for version, (wall, cpu) in (("HTTP/1.1", one), ("HTTP/2", two))
+    )
+    print(f"{name:32} {calls:5} calls   {shown}   wall x{two[0] / one[0]:.2f} CPU x{two[1] / one[1]:.2f}")
 
 
 def main(calls: int) -> None:
