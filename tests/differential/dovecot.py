@@ -7,6 +7,7 @@ processes and the mail belong to the users that Debian's package has made.
 from __future__ import annotations
 
 import contextlib
+import grp
 import os
 import pwd
 import shutil
@@ -20,6 +21,7 @@ from pathlib import Path
 
 PROGRAM = shutil.which("dovecot") or "/usr/sbin/dovecot"
 PASSWORD = "demo"
+AT_START = ("INBOX", "Outbox")  # Exchange has an Outbox; IMAP has no name for its use
 SPECIAL = {
     "Archive": "\\Archive", "Deleted Items": "\\Trash", "Drafts": "\\Drafts", "Junk Email": "\\Junk",
     "Sent Items": "\\Sent",
@@ -38,7 +40,7 @@ default_internal_user = {internal}
 default_internal_group = {group}
 first_valid_uid = 1
 mail_location = sdbox:{folder}/mail/%u
-mail_always_cache_fields = flags
+mail_fsync = never
 passdb {{
   driver = static
   args = password={password}
@@ -63,8 +65,10 @@ service imap-login {{
   }}
 }}
 service imap {{
-  service_count = 0
-  client_limit = 1
+  process_limit = 100
+}}
+service auth {{
+  client_limit = 5000
 }}
 service anvil {{
   chroot =
@@ -97,15 +101,11 @@ def _config(folder: Path, port: int) -> str:
     me = pwd.getpwuid(os.getuid())
     mail = me if me.pw_uid else pwd.getpwnam("dovecot")
     login = me if me.pw_uid else pwd.getpwnam("dovenull")
-    boxes = "\n".join(
-        f'  mailbox "{name}" {{\n    special_use = {use}\n    auto = subscribe\n  }}'
-        for name, use in SPECIAL.items()
-    )
+    uses = {name: f"    special_use = {use}\n" for name, use in SPECIAL.items()} | dict.fromkeys(AT_START, "")
+    boxes = "\n".join(f'  mailbox "{name}" {{\n{use}    auto = subscribe\n  }}' for name, use in uses.items())
     for child in ("mail", "home"):
         (folder / child).mkdir()
         os.chown(folder / child, mail.pw_uid, mail.pw_gid)
-    import grp
-
     return CONFIG.format(
         folder=folder, port=port, password=PASSWORD, uid=mail.pw_uid, gid=mail.pw_gid, mailboxes=boxes,
         login=login.pw_name, internal=mail.pw_name, group=grp.getgrgid(mail.pw_gid).gr_name,
@@ -120,7 +120,9 @@ def dovecot() -> Iterator[int]:
     port = _port()
     config = folder / "dovecot.conf"
     config.write_text(_config(folder, port))
-    process = subprocess.Popen([PROGRAM, "-F", "-c", str(config)], start_new_session=True)
+    process = subprocess.Popen(
+        [PROGRAM, "-F", "-c", str(config)], stderr=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         _wait(process, port, folder / "log")
         yield port

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from differential.gateway import Gateway
 from differential.play import PASSWORD
@@ -26,6 +27,8 @@ SMALL = (
 SAMPLES = {
     s.name: s.data for s in corpus.deliverable() if len(s.data) <= LARGEST and "smime-opaque" not in s.tags
 }
+
+TAGS = {s.name: s.tags for s in corpus.deliverable()}
 
 
 def _dated(octets: Sequence[bytes]) -> list[Message]:
@@ -62,7 +65,6 @@ def fill_gateway(server: Gateway, user: str, world: str) -> None:
     server.add_user(user)
     for name, messages in WORLDS[world].items():
         server.fill(user, name, messages)
-    server.warm(user)
 
 
 def fill_dovecot(port: int, user: str, world: str) -> None:
@@ -85,15 +87,15 @@ def _append(connection: Connection, name: str, messages: Sequence[Message]) -> N
 
 
 def _date(at: int) -> bytes:
-    from datetime import UTC, datetime
-
     when = datetime.fromtimestamp(at, UTC)
     return f"{when.day:02d}-{MONTHS[when.month - 1]}-{when.year} {when:%H:%M:%S} +0000".encode()
 
 
 def make_reader(connection: Connection) -> None:
-    """Flags, and no message \\Recent any more."""
+    """Flags, no message \\Recent any more, and every size exact: that of a message whose octets were never fetched
+    may be Exchange's estimate (decision on RFC822.SIZE), which would hide all others."""
     for name in WORLDS["reader"]:
         connection.do(b"SELECT " + name.encode())
+        connection.do(b"FETCH 1:* BODY.PEEK[]")
     for command in FLAGS:
         assert connection.do(command).final.startswith(b"OK"), command

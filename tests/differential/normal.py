@@ -81,6 +81,8 @@ class Reading:
             self._numbered(int(first), rest)
         elif word in READERS:
             READERS[word](self, tree(rest))
+        elif rest.upper().startswith(STATUS_KINDS):  # the reply to a line of `raw:`, whose tag is its own
+            self.facts[f"tag {first.decode('latin-1')}"] = rest.split(b" ")[0].upper().decode()
         else:
             raise Broken(f"unknown response {line[:80]!r}")
 

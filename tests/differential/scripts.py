@@ -18,7 +18,7 @@ from differential.random_commands import reading, writing
 FOLDER = Path(__file__).parent / "scripts"
 LITERAL = re.compile(rb"<<(.*?)>>|<~(.*?)~>")
 ESCAPE = re.compile(rb"\\r\\n|\\x([0-9a-f]{2})")
-READING, WRITING = 120, 80  # random sequences
+READING, WRITING = 140, 60  # random sequences
 
 SECTIONS = (
     "1", "2", "3", "1.MIME", "2.MIME", "HEADER", "TEXT", "1.1", "2.1", "1.HEADER", "2.HEADER", "1.TEXT", "2.TEXT",

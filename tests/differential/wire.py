@@ -61,7 +61,7 @@ class Connection:
         """One command; synchronizing literals wait for `+`, IDLE is ended at once."""
         self._count += 1
         tag = b"t%d" % self._count
-        return self._exchange(tag, tag + b" " + command + b"\r\n", idle=command.upper() == b"IDLE")
+        return self._exchange(tag, tag + b" " + command + b"\r\n", idle=command.upper().startswith(b"IDLE"))
 
     def raw(self, line: bytes) -> Answer:
         """A line as it is, then NOOP with a tag of ours: all that came until NOOP's reply."""
