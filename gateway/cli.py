@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
 from sqlite3 import DatabaseError
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 import uvloop
@@ -28,13 +28,14 @@ from gateway.app import Gateway, StartError, check_files, configure_logging, del
 from gateway.config import AccountSection, Config, ConfigError, load
 from gateway.core.errors import Unavailable
 from gateway.demo import demo_config, instructions
-from gateway.emulator.serve import EmulatorOptions, EmulatorThread, RunningEmulator
-from gateway.emulator.serve import run as run_emulator
 from gateway.graph.errors import GraphError
 from gateway.graph.token import DevicePrompt, device_login
 from gateway.mailbox.credentials import MAX_PASSWORD, hash_password
 from gateway.store.errors import StoreError
 from gateway.store.keyfile import load_or_create_key, private_folder
+
+if TYPE_CHECKING:
+    from gateway.emulator.serve import RunningEmulator
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 account = typer.Typer(no_args_is_help=True, help="Passwords and sign-in of accounts.")
@@ -160,6 +161,8 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Run the emulator and a gateway in front of it, with mail to try a mail program on."""
+    from gateway.emulator.serve import EmulatorOptions, EmulatorThread  # what `serve` need not wait for
+
     configure_logging(log_level, "console" if sys.stderr.isatty() else "json")
     with ExitStack() as stack:
         folder = state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-demo-")))
@@ -218,6 +221,8 @@ def emulator(
     as_json: Json = False,
 ) -> None:
     """Run only the emulator of the Graph mail API."""
+    from gateway.emulator.serve import EmulatorOptions, run
+
     options = EmulatorOptions(
         host=host, port=port, http=http, messages=messages, users=users, seed=seed, rtt_ms=rtt_ms,
         service_ms=service_ms, item_us=item_us, ready_file=ready_file,
@@ -228,7 +233,7 @@ def emulator(
         text = "\n".join(f"{name:17} {value}" for name, value in facts.items())
         print(json.dumps(facts) if as_json else text, flush=True)
 
-    _taking(f"{host}:{port} (--port)", asyncio.run, run_emulator(options, said))
+    _taking(f"{host}:{port} (--port)", asyncio.run, run(options, said))
 
 
 def _taking(place: str, run: Callable[[A], B], argument: A) -> B:
