@@ -8,6 +8,7 @@ trace of the first try."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 from collections.abc import Sequence
@@ -30,9 +31,8 @@ from gateway.store.api import JournalRow
 
 _LOOKS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)  # seconds between looks for the copy of what may have been sent
 _SKEW = 30  # seconds Graph's clock may differ from ours
-KEPT = (
-    4 * 24 * 3600
-)  # seconds an unknown submission is remembered: longer than clients retry (RFC 5321 4.5.4.1)
+# Seconds an unknown submission is remembered: longer than clients retry (RFC 5321 section 4.5.4.1).
+KEPT = 4 * 24 * 3600
 _UNKNOWN = (OutcomeUnknown, Unreachable)
 log = structlog.get_logger()
 
@@ -46,14 +46,23 @@ class SendWork(msgspec.Struct):
 
 
 async def submit(ctx: AccountContext, envelope: Envelope, data: bytes) -> str:
-    """Send; returns a queue id for the reply. Raises SubmissionRefused with the reply to give."""
-    return await whole(_submit(ctx, envelope, data))
+    """Send; returns a queue id for the reply. Raises SubmissionRefused with the reply to give.
+
+    A client that lost patience and submits the same message once more, while the first try is still on its
+    way, hears what becomes of that one."""
+    digest = _digest(envelope, data)
+    if message_id(data) is None:  # a device's alarms are alike, and each is meant
+        return await whole(_submit(ctx, envelope, data, digest))
+    task = ctx.sending.get(digest)
+    if task is None:
+        task = ctx.sending[digest] = asyncio.create_task(_submit(ctx, envelope, data, digest))
+        task.add_done_callback(lambda _: ctx.sending.pop(digest))
+    return await whole(task)
 
 
-async def _submit(ctx: AccountContext, envelope: Envelope, data: bytes) -> str:
+async def _submit(ctx: AccountContext, envelope: Envelope, data: bytes, digest: str) -> str:
     if not envelope.recipients:
         raise SubmissionRefused(554, "5.5.1", "No valid recipients")
-    digest = _digest(envelope, data)
     before = await _tried(ctx, digest)
     generated = before[1].message_id if before else _generated_id(ctx, envelope)
     now = int(ctx.clock.time())
@@ -97,12 +106,15 @@ async def _accounted(ctx: AccountContext, row: int, work: SendWork, at: float) -
 
 
 async def _tried(ctx: AccountContext, digest: str) -> tuple[int, SendWork] | None:
-    """An earlier try of the same submission whose outcome was never known."""
+    """An earlier try of the same submission whose outcome was never known. Those kept long enough go."""
     for row in await ctx.store.journal(ctx.account):
-        if row.kind == "send" and row.id not in ctx.working:
-            work = payload_of(row, SendWork)
-            if work.digest == digest:
-                return row.id, work
+        if row.kind != "send" or row.id in ctx.working:
+            continue
+        work = payload_of(row, SendWork)
+        if ctx.clock.time() - work.began > KEPT:
+            await done(ctx, row.id)
+        elif work.digest == digest:
+            return row.id, work
     return None
 
 

@@ -7,7 +7,7 @@ is still there at start is finished or undone by `mailbox.journal`."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 import msgspec
@@ -42,7 +42,7 @@ def payload_of(row: JournalRow, kind: type[S]) -> S:
     return msgspec.json.decode(row.payload, type=kind)
 
 
-async def whole(work: Coroutine[Any, Any, T]) -> T:
+async def whole(work: Awaitable[T]) -> T:
     """Wait for `work`, which runs to its end even if the waiter is cancelled."""
     task = asyncio.ensure_future(work)
     _running.add(task)
