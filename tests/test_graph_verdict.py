@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.graph.errors import GraphError, NotFound, OutcomeUnknown, SignInFailed, Throttled, Unreachable
@@ -27,6 +27,8 @@ def test_codes_decide_in_any_case(code: str, spell: object) -> None:
 
 
 @given(st.integers(300, 599), st.binary(max_size=200))
+@example(502, b'{"error":{"code":"caf\xe9"}}')
+@example(502, b'{"error":' * 100_000)
 def test_any_refusal_is_a_typed_error(status: int, body: bytes) -> None:
     error = error_of(Response(status, {}, body))
     assert isinstance(error, GraphError)
@@ -85,7 +87,8 @@ def test_success_is_what_was_promised() -> None:
 
 def test_garbage_under_a_200_is_no_answer() -> None:
     page = Request(method="GET", template="/x", repeat=True, shape=MessagePage)
-    for body in (b"", b"<html>", b'{"value":[{"id":', b'{"value":3}', b"[]"):
+    latin, deep = b'{"value":[{"id":"\xe9"}]}', b'{"x":' * 100_000
+    for body in (b"", b"<html>", b'{"value":[{"id":', b'{"value":3}', b"[]", latin, deep):
         assert isinstance(judge(page, Response(200, {}, body)), Again)
 
 

@@ -20,6 +20,8 @@ from gateway.graph.model import Priority
 
 IMMUTABLE = 'IdType="ImmutableId"'
 OK = frozenset({200})
+# What reading JSON may raise: also of octets that are no UTF-8, and of nesting without an end.
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _CLAIMS = re.compile(r'\bclaims="([^"]*)"')
 
 
@@ -83,7 +85,7 @@ class Response:
         """`error.code` as answered; '' for an empty, HTML or otherwise unreadable body."""
         try:
             code = msgspec.json.decode(self.body, type=_Envelope).error.code
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return ""
         return re.sub(r"[^\w.-]", "", code or "")[:80]
 
@@ -106,7 +108,7 @@ def _claims_json(text: str) -> str | None:
     try:
         plain = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_").decode()
         json.loads(plain)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return plain
 
@@ -117,7 +119,7 @@ def _decoder(shape: Any) -> msgspec.json.Decoder[Any]:
 
 
 def decode(body: bytes | msgspec.Raw, shape: Any) -> Any:
-    """`body` as `shape`; raises msgspec.MsgspecError if it is something else.
+    """`body` as `shape`; raises one of `UNREADABLE` if it is something else.
 
     Members that are null where the shape has a default keep the default: one odd item must not hide its page.
     """

@@ -24,7 +24,7 @@ from gateway.graph.errors import (
     SignInFailed,
     Unreachable,
 )
-from gateway.graph.request import Request
+from gateway.graph.request import UNREADABLE, Request
 
 if TYPE_CHECKING:
     from gateway.graph.calls import MailboxCalls
@@ -124,6 +124,6 @@ def next_offset(body: bytes) -> int:
         answer = msgspec.json.decode(body)
         ranges = {str(name).lower(): value for name, value in answer.items()}["nextexpectedranges"]
         match = re.match(r"\d+", str(ranges[0]))
-    except (msgspec.MsgspecError, AttributeError, KeyError, IndexError, TypeError):
+    except (*UNREADABLE, AttributeError, KeyError, IndexError, TypeError):
         return -1
     return int(match[0]) if match else -1

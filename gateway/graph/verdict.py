@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import msgspec
-
 from gateway.graph.errors import (
     AlreadyExists,
     BadId,
@@ -32,7 +30,7 @@ from gateway.graph.errors import (
     TooLarge,
     Unreachable,
 )
-from gateway.graph.request import Request, Response, decode
+from gateway.graph.request import UNREADABLE, Request, Response, decode
 
 # Codes decide before statuses: their statuses differ from report to report.
 BY_CODE: dict[str, type[GraphError]] = {
@@ -145,7 +143,7 @@ def _success(request: Request, answer: Response) -> Response | Again:
         return answer
     try:
         return replace(answer, value=decode(answer.body, request.shape))
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return _open(request, Unreachable("Graph's answer could not be read", status=answer.status))
 
 
