@@ -227,6 +227,16 @@ async def test_rename_of_inbox_empties_it_into_a_new_mailbox(s: Site) -> None:
     assert len(await s.outlook.listing()) == 0
 
 
+async def test_rename_of_inbox_that_leaves_messages_behind_says_so(s: Site) -> None:
+    for number in range(3):
+        await s.outlook.deliver(mime(f"m{number}"))
+    account = await s.account()
+    await s.outlook.fault("POST", "/messages/[^/]+/move", status=403)
+    with pytest.raises(GatewayError):
+        await account.rename("INBOX", "Harvest")
+    assert len(await s.outlook.listing()) == 1  # what could be moved is in the new mailbox
+
+
 async def test_a_folder_deleted_and_made_anew_has_another_uidvalidity(s: Site) -> None:
     """Invariant 7, and a fault of a peer: UIDVALIDITY the same after delete and re-create."""
     account = await s.account()

@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import stat
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from gateway.mailbox.api import Body
 from gateway.mailbox.cache import BodyCache, MemoryBody
 from gateway.mailbox.disktier import HEAD, DiskTier, FileBody
 from gateway.mailbox.sealed import sealed_size
+from gateway.mailbox.work import settled
 
 KEY = b"k" * 32
 MESSAGE = b"Subject: x\r\nContent-Type: text/plain\r\n\r\nhello\r\n"
@@ -181,6 +183,27 @@ async def test_the_disk_tier_stays_within_its_budget(tmp_path: Path) -> None:
     huge = message(60_000)
     assert whole(await bodies.get_or_fetch("huge", Source(huge))) == huge
     assert len(files(folder)) == 4
+
+
+async def test_a_file_whose_reader_left_while_it_was_written_is_in_the_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on, write = threading.Event(), threading.Event(), DiskTier.write
+
+    def slow(tier: DiskTier, name: str, data: bytes) -> FileBody:
+        begun.set()
+        assert go_on.wait(10)
+        return write(tier, name, data)
+
+    monkeypatch.setattr(DiskTier, "write", slow)
+    bodies = cache(tmp_path / "disk")
+    reader = asyncio.create_task(bodies.get_or_fetch("a", Source()))
+    await asyncio.to_thread(begun.wait, 10)
+    reader.cancel()
+    await asyncio.wait({reader})
+    go_on.set()
+    await settled()
+    assert bodies.disk_octets == sum(file.stat().st_size for file in (tmp_path / "disk").iterdir()) > 0
 
 
 async def test_a_body_that_is_in_use_outlives_its_file(tmp_path: Path) -> None:

@@ -209,7 +209,9 @@ class MailboxAccount:
         inbox = await self.open(INBOX, read_only=False)
         try:
             if inbox.view.count:
-                await inbox.move([Uid(uid) for uid in inbox.view.uids], target)
+                moved = await inbox.move([Uid(uid) for uid in inbox.view.uids], target)
+                if moved.error is not None:  # some stayed: a repeated RENAME would meet the new mailbox
+                    raise moved.error
         finally:
             await inbox.close()
 

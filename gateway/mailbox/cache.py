@@ -16,12 +16,11 @@ from cachetools import LRUCache
 
 from gateway.mailbox.api import Body
 from gateway.mailbox.disktier import DiskTier, FileBody
+from gateway.mailbox.work import whole
 from gateway.mime.part import Part, scan
 from gateway.store.errors import Damaged
 
-OPEN_FILES = (
-    32  # large bodies whose file and structure are held open: clients read them in many partial FETCHes
-)
+OPEN_FILES = 32  # large bodies held open with their structure: clients read them in many partial FETCHes
 PART_OCTETS = 600  # what one `Part` costs in memory, roughly
 ENTRY_OCTETS = 500  # what an entry costs besides
 
@@ -145,13 +144,17 @@ class BodyCache:
         disk = self._disk
         if disk is None or not disk.fits(len(raw)):
             return self._hold(key, raw, None)
-        name = disk.name(key)
         try:
-            body = await asyncio.to_thread(disk.write, name, raw)
+            body = await whole(self._write(disk, disk.name(key), raw))
         except OSError:  # the disk is full: the memory tier goes on alone
             return self._hold(key, raw, None)
-        disk.kept(name, len(raw))
         return self._hold(key, raw, body)
+
+    async def _write(self, disk: DiskTier, name: str, raw: bytes) -> FileBody:
+        """To its end, whoever still waits: a thread cannot be stopped, and its file must be in the budget."""
+        body = await asyncio.to_thread(disk.write, name, raw)
+        disk.kept(name, len(raw))
+        return body
 
     def _hold(self, key: str, raw: bytes, file: FileBody | None) -> Body:
         """Large bodies by their file, others by their octets."""
