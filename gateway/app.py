@@ -27,6 +27,7 @@ from gateway.core.limits import DEFAULT_LIMITS, KIB, MIB, Limits
 from gateway.core.types import AccountId
 from gateway.graph.client import CallRecord, GraphClient
 from gateway.graph.mail import GraphMailbox
+from gateway.graph.seal import Sealed
 from gateway.graph.token import MsalTokens, SignIn, app_scopes, delegated_scopes, new_sealed_file
 from gateway.imap.context import ImapSettings
 from gateway.imap.server import ImapServer
@@ -49,6 +50,7 @@ from gateway.web.server import WebServer
 
 # A MIME send is one request of 4 MB in base64 (contract section 10); some room for the fields we add. SIZE tells.
 SENDABLE = DEFAULT_LIMITS.request_body * 3 // 4 - 64 * KIB
+SWEEP_EVERY = 24 * 3600.0  # seconds: originals of messages that are gone must not pile up until a restart
 
 log = structlog.get_logger()
 
@@ -108,6 +110,7 @@ class Gateway:
         self._store = SqliteStore(state / "gateway.db", key=self._key, clock=self._clock.time)
         await self._store.open()
         opened.push_async_callback(self._store.close)
+        opened.callback(asyncio.create_task(self._sweep(), name="sweep").cancel)
         self._hubs = Hubs(self._store, change_log=self.limits.change_log)
         self._budget = SpoolBudget(self.limits.spool_in_flight)
         self._cache = self._body_cache(state)
@@ -142,6 +145,15 @@ class Gateway:
     async def _measure(self) -> None:
         with contextlib.suppress(Unavailable):  # the last figure stands
             self._originals = await self._store.originals_octets()
+
+    # -- upkeep --
+
+    async def _sweep(self) -> None:
+        """Opening the store sweeps once; from then on every day."""
+        while True:
+            await self._clock.sleep(SWEEP_EVERY)
+            with contextlib.suppress(Unavailable):  # tomorrow again
+                await self._store.sweep()
 
     # -- parts --
 
@@ -353,7 +365,7 @@ def _certificate(path: Path) -> Mapping[str, str]:
     return {"private_key": pem, "thumbprint": thumbprint.hex(), "public_certificate": pem}
 
 
-def token_cache(state: Path, key: bytes, user: str):  # type: ignore[no-untyped-def]
+def token_cache(state: Path, key: bytes, user: str) -> Sealed:
     """Where a delegated account's refresh token is kept, encrypted."""
     name = f"token-{user.lower()}"
     safe = "".join(c if c.isalnum() or c in "-.@" else "_" for c in name)

@@ -3,6 +3,7 @@ disk, starting, stopping, and what the log may not hold."""
 
 from __future__ import annotations
 
+import asyncio
 import imaplib
 import json
 import smtplib
@@ -22,7 +23,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
+from gateway.app import Gateway
+from gateway.config import from_values
 from gateway.mailbox.credentials import hash_password
+from gateway.store.sqlite import SqliteStore
 
 ALICE, BOB = {"user": "alice@example.com"}, {"user": "bob@example.com"}
 MESSAGES = 12
@@ -370,3 +374,25 @@ def trust_any_name(pem: Path) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(pem))
     context.check_hostname = False
     return context
+
+
+async def test_originals_nobody_refers_to_are_swept_while_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept = asyncio.Semaphore(0)
+
+    async def sweep(store: SqliteStore) -> int:
+        swept.release()
+        return 0
+
+    monkeypatch.setattr("gateway.app.SWEEP_EVERY", 0.0)
+    monkeypatch.setattr(SqliteStore, "sweep", sweep)
+    nowhere = {"imap": {"port": None}, "submission": {"port": None}, "web": {"port": None}}
+    gateway = Gateway(from_values({**nowhere, "state": {"dir": tmp_path}}, origin="test"))
+    await gateway.start()
+    try:
+        for _ in range(3):
+            await asyncio.wait_for(swept.acquire(), 10)
+    finally:
+        await gateway.stop()
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "sweep" and not task.cancelling()]

@@ -71,7 +71,7 @@ class SqliteStore:
         await self._engine.stop()
 
     async def sweep(self) -> int:
-        """Drop originals nobody refers to since a week; returns how many. For a daily round."""
+        """Drop originals nobody refers to, last put over a week ago; returns how many. For a daily round."""
         before = self._now() - BLOB_GRACE
         return await self._engine.write(lambda db: blobs.sweep(db, before))
 
