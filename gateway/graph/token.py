@@ -41,7 +41,7 @@ KNOWN_LOGIN_HOSTS = frozenset(
         "login.microsoftonline.de",
     }
 )
-DELEGATED = ("Mail.ReadWrite", "Mail.Send", "MailboxSettings.Read")
+DELEGATED = ("Mail.ReadWrite", "Mail.Send")  # what is used, no more: each needs consent
 _AADSTS = re.compile(r"AADSTS\d{3,8}")
 _pool = ThreadPoolExecutor(THREADS, thread_name_prefix="msal")
 
