@@ -269,22 +269,6 @@ async def test_an_unknown_submission_is_forgotten_without_a_restart_too(w: World
     assert await kinds(w) == []
 
 
-async def test_the_retry_of_an_impatient_client_joins_the_first_try(w: World) -> None:
-    """It timed out while Graph took its time, and came again on another connection."""
-    first, second = await asyncio.gather(submit(w.ctx, TO_B, RAW), submit(w.ctx, TO_B, RAW))
-    assert w.graph.sent == [RAW] and first == second
-    await submit(w.ctx, TO_B, RAW)  # later it is a new one
-    assert len(w.graph.sent) == 2 and not w.ctx.sending
-
-
-async def test_a_refused_first_try_refuses_its_retry_and_not_the_next(w: World) -> None:
-    w.graph.fail("send_mime", Denied("", code="ErrorSendAsDenied"))
-    both = await asyncio.gather(*(submit(w.ctx, TO_B, RAW) for _ in range(2)), return_exceptions=True)
-    assert [type(each) for each in both] == [SubmissionRefused] * 2
-    await submit(w.ctx, TO_B, RAW)
-    assert w.graph.sent == [RAW]
-
-
 async def test_two_alarms_alike_without_a_message_id_are_two(w: World) -> None:
     raw = b"Subject: door open\r\n\r\n"
     await asyncio.gather(submit(w.ctx, TO_B, raw), submit(w.ctx, TO_B, raw))

@@ -160,6 +160,5 @@ class AccountContext:
     renewals: Renewals = field(default_factory=Renewals)
     local_lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # read-change-write of Store.local only
     working: set[int] = field(default_factory=set)  # journal rows of work under way in this process
-    sending: dict[str, asyncio.Task[str]] = field(default_factory=dict)  # submissions under way, by digest
     # by well-known name; kept fresh by the hierarchy
     special: dict[str, FolderRow] = field(default_factory=dict)

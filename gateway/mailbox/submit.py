@@ -1,5 +1,4 @@
-"""Submission: MIME to sendMail, 250 only after its 202, never sent twice (contract section 10; mission
-"never" 1).
+"""Submission: MIME to sendMail, 250 only after its 202, never sent twice (contract section 10).
 
 Graph knows no idempotency key. Where the answer was lost, the copies in Sent Items and Outbox tell, after a
 while, whether it was sent. As long as they do not, the client hears 451, and the journal keeps what was
@@ -8,7 +7,6 @@ trace of the first try."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 from collections.abc import Sequence
@@ -48,21 +46,14 @@ class SendWork(msgspec.Struct):
 async def submit(ctx: AccountContext, envelope: Envelope, data: bytes) -> str:
     """Send; returns a queue id for the reply. Raises SubmissionRefused with the reply to give.
 
-    A client that lost patience and submits the same message once more, while the first try is still on its
-    way, hears what becomes of that one."""
-    digest = _digest(envelope, data)
-    if message_id(data) is None:  # a device's alarms are alike, and each is meant
-        return await whole(_submit(ctx, envelope, data, digest))
-    task = ctx.sending.get(digest)
-    if task is None:
-        task = ctx.sending[digest] = asyncio.create_task(_submit(ctx, envelope, data, digest))
-        task.add_done_callback(lambda _: ctx.sending.pop(digest))
-    return await whole(task)
+    The same message twice at once is two submissions: devices send identical alarms."""
+    return await whole(_submit(ctx, envelope, data))
 
 
-async def _submit(ctx: AccountContext, envelope: Envelope, data: bytes, digest: str) -> str:
+async def _submit(ctx: AccountContext, envelope: Envelope, data: bytes) -> str:
     if not envelope.recipients:
         raise SubmissionRefused(554, "5.5.1", "No valid recipients")
+    digest = _digest(envelope, data)
     before = await _tried(ctx, digest)
     generated = before[1].message_id if before else _generated_id(ctx, envelope)
     now = int(ctx.clock.time())
