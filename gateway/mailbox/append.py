@@ -3,8 +3,7 @@
 ```
 draft, up to what one request takes     MIME POST to Drafts, PATCH of its flags, move to its folder
 other mail that fits one request        one JSON POST into the folder, attachments inline
-everything larger                       JSON POST into a hidden folder, attachments one by one, moved in
-place last
+everything larger                       JSON POST into a hidden folder, attachments one by one, moved last
 ```
 While it is created, unknown ids in the folder are held back. What went wrong is undone, by the journal if
 need be."""

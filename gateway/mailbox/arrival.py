@@ -1,5 +1,4 @@
-"""Messages that a COPY, MOVE or EXPUNGE put into another folder: their UIDs there, and what goes with
-them."""
+"""What a COPY, MOVE or EXPUNGE put into another folder: UIDs there, and what goes with the messages."""
 
 from __future__ import annotations
 

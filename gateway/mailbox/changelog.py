@@ -8,8 +8,7 @@ from collections.abc import Iterable
 
 
 class ChangeLog:
-    """At most `bound` entries, two array columns. `start`: what came up to this mod-sequence is not
-    recorded."""
+    """At most `bound` entries, two array columns. Up to the mod-sequence `start` nothing is recorded."""
 
     def __init__(self, bound: int, start: int) -> None:
         self._bound = bound

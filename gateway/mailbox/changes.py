@@ -30,9 +30,7 @@ from gateway.mailbox.patches import (
 from gateway.mailbox.replies import refusal
 from gateway.store.api import FolderRow, Local, MessageRow, Upsert
 
-FRESH = (
-    5.0  # seconds since the last sync within which a STORE that changes nothing needs no request (decision 7)
-)
+FRESH = 5.0  # seconds since the last sync: so long a STORE that changes nothing needs no request (decision 7)
 AT_ONCE = 1000  # messages whose answers are held in memory together
 # Errors after which only Graph knows the flags. A 404 is one of them: what is listed and not found is asked for
 # once more, or a passing 404 would look like a STORE that was done.

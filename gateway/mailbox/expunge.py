@@ -2,9 +2,8 @@
 
 ```
 imap.expunge = "permanent"                         permanentDelete: Purges, which nobody can undo
-in Trash; drafts; copied out in this session       Recoverable Items: the user can get it back, Trash is not
-flooded anything else                                      Deleted Items, by move: repeated, it does no harm
-(trap 53)
+in Trash; drafts; copied out in this session       Recoverable Items: Trash is not flooded, nothing is lost
+anything else                                      Deleted Items by move: repeated, no harm (trap 53)
 ```
 """
 
@@ -63,8 +62,8 @@ async def _trashed(
 
 
 async def _remove(ctx: AccountContext, folder: FolderRow, rows: Sequence[MessageRow], how: Way) -> list[Uid]:
-    """Each message by itself: what a crash leaves undone is still \\Deleted, what it did the next delta
-    tells."""
+    """Each message by itself: after a crash, what was not done is still \\Deleted, and the next delta tells
+    what was."""
     gone: list[Uid] = []
     errors: list[GraphError] = []
     for start in range(0, len(rows), AT_ONCE):

@@ -1,5 +1,4 @@
-"""Flags by number: a mailbox of 100,000 messages has a few dozen combinations, so a column of small ints is
-enough.
+"""Flags by number: 100,000 messages have a few dozen combinations, so a column of small ints is enough.
 
 Each number counts its messages; a combination nobody has any more gives its number back, so the table never
 holds more entries than there are messages. STATUS counts and the keywords in use come from the table alone.
@@ -15,7 +14,6 @@ from gateway.core.types import Flags, SystemFlag
 class FlagTable:
     def __init__(self) -> None:
         self._flags: list[Flags] = []
-        self._fragments: list[bytes] = []
         self._uses: list[int] = []
         self._numbers: dict[Flags, int] = {}
         self._free: list[int] = []
@@ -42,10 +40,6 @@ class FlagTable:
     def flags(self, number: int) -> Flags:
         return self._flags[number]
 
-    def fragment(self, number: int) -> bytes:
-        """Flag names as they stand between the parentheses of FLAGS, without \\Recent."""
-        return self._fragments[number]
-
     def having(self, flag: SystemFlag) -> int:
         """How many messages have it."""
         return sum(self._uses[number] for flags, number in self._numbers.items() if flag in flags.system)
@@ -64,10 +58,8 @@ class FlagTable:
         if not self._free:
             self._free.append(len(self._flags))
             self._flags.append(flags)
-            self._fragments.append(b"")
             self._uses.append(0)
         number = self._free.pop()
         self._flags[number] = flags
-        self._fragments[number] = b" ".join(flags.names())
         self._numbers[flags] = number
         return number

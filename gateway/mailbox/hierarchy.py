@@ -120,10 +120,6 @@ class Hierarchy:
         self._ctx.special.update({row.well_known: row for row in rows if row.well_known})
         self.tree = Tree(rows)
 
-    async def reload(self) -> None:
-        """After a write of our own to the store's folder rows."""
-        await self.load()
-
 
 def _upsert(folder: MailFolder) -> FolderUpsert:
     return FolderUpsert(

@@ -1,5 +1,4 @@
-"""A mailbox in memory: five columns, about 28 octets a message, one per process and folder, shared by all
-views.
+"""A mailbox in memory: five columns, about 28 octets a message; one per process and folder, for all its views.
 
 Only `FolderHub` changes it, and never across an await. The UID column is replaced, not changed: a view keeps
 the column it announced from, so its sequence numbers cannot move under it, and two views that have heard the

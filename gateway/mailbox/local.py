@@ -1,5 +1,4 @@
-"""What IMAP calls flags and keywords, and where Graph keeps them (architecture decision 7, contract section
-6.2).
+"""What IMAP calls flags and keywords, and where Graph keeps them (decision 7, contract section 6.2).
 
 ```
 \\Seen                  isRead                    $Forwarded          0x1081 = 104, 0x1080 = 262, and Local

@@ -1,5 +1,4 @@
-"""Flags and keywords to Graph: the body of the one PATCH that says only what changes (architecture decision
-7).
+"""Flags and keywords to Graph: the body of the one PATCH that says only what changes (decision 7).
 
 The opposite direction, and the table of what is kept where, is `mailbox.local`.
 """

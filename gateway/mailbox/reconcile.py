@@ -47,8 +47,7 @@ async def list_folder(
 class Windows:
     """Pages of a folder by `$skip`, several in flight, for a first listing whose gaps are verified afterwards.
 
-    `ends` is known from the count of the first page; what arrives later is found along the last page's link.
-    """
+    Where it ends tells the first page's count; what arrives later, the delta walk beside it or the next poll."""
 
     def __init__(self, ctx: AccountContext, folder: FolderId) -> None:
         self._ctx = ctx

@@ -20,6 +20,7 @@ from gateway.mailbox.view import MailboxView
 from gateway.store.api import FolderRow, MessageRow
 
 EXACT_UP_TO = 10  # messages of one command whose sizes are made exact by fetching them (decision 3)
+MIME_ROWS = 16  # rows of one batch that hold octets: they are large
 
 
 class RowReader:
@@ -35,11 +36,11 @@ class RowReader:
         self._view = view
 
     async def rows(self, at: Sequence[range], need: Need) -> AsyncIterator[list[Row]]:
-        """In order, at most `limits.rows_per_batch` at once (four with MIME: they are large). Messages expunged so
-        long ago that nothing is known of them are left out."""
+        """In order, at most `limits.rows_per_batch` at once (MIME_ROWS with MIME). Messages expunged so long ago
+        that nothing is known of them are left out."""
         count = sum(map(len, at))
         exact = Need.SIZE in need and self._exact(count)
-        size = 16 if Need.MIME in need else self._ctx.limits.rows_per_batch
+        size = MIME_ROWS if Need.MIME in need else self._ctx.limits.rows_per_batch
         for positions in _slices(at, size):
             try:
                 yield await self._batch(positions, need, exact=exact)

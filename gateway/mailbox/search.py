@@ -11,11 +11,9 @@ for the rows that are still undecided only:
 
 Semantics where the RFC leaves room:
 - INTERNALDATE's day is its day in UTC, which is how INTERNALDATE is shown; SENT* compare the day that the
-Date:
-  field names in its own zone. A message without a readable Date: matches no SENT* key.
+  Date field names in its own zone. A message without a readable Date matches no SENT* key.
 - FROM, TO, CC, BCC and SUBJECT look at the decoded values of all such fields, names and addresses alike,
-anywhere
-  in them; strings compare as `casefold_text` has it. An empty string asks whether the field is there.
+  anywhere in them; strings compare as `casefold_text` has it. An empty string asks whether the field is there.
 - BODY looks at what `mime.text` calls the body; TEXT at the header, too.
 - Once MIME was asked for and there is no body, the message is gone: the verdict stays None, and whoever asked
   counts that as no match, under NOT as well.

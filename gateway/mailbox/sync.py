@@ -27,9 +27,8 @@ MANY_CHANGED = 200  # beyond this a listing by lastModifiedDateTime is cheaper t
 MANY_REMOVED = 100  # decision 5: beyond this one listing of ids verifies all
 COMPARE_EVERY = 3600.0  # seconds between full comparisons of a watched folder: delta has holes (section 7)
 
-Moved = Callable[
-    [Message], Awaitable[None]
-]  # told of a message found in another folder than the one asked about
+# Told of a message found in another folder than the one asked about.
+Moved = Callable[[Message], Awaitable[None]]
 
 
 @dataclass(slots=True)
