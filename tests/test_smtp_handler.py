@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from fakes import settle
 from smtp_support import SETTINGS, Client, World, serving
 from structlog.testing import capture_logs
 
@@ -91,6 +92,19 @@ async def test_no_room_for_the_message() -> None:
         client = await world.session()
         assert (await client.mail(b"x")).startswith("451 4.3.0 No room")
         assert (await client.command(b"NOOP")).startswith("250 ")
+
+
+async def test_an_unforeseen_fault_of_the_spool_does_not_turn_the_message_into_commands() -> None:
+    async with serving() as world:
+        world.account.spool_fault = OSError("too many open files")
+        client = await world.session()
+        await client.open_transaction()
+        await client.send(b"a message that quotes SMTP:\r\n")
+        await settle()
+        await client.send(b"QUIT\r\n.\r\nNOOP\r\n")
+        assert await client.reply() == "451 4.3.0 Local error, try again later"
+        assert await client.reply() == "250 2.0.0 OK"
+        assert world.server.counters.submissions[451] == 1
 
 
 # -- MAIL and RCPT --

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-from gateway.core.errors import GatewayError, TooBig
+from gateway.core.errors import TooBig
 from gateway.mailbox.api import Spool
 from gateway.smtp.replies import Farewell
 
@@ -71,10 +71,11 @@ def _unsure(octets: bytes) -> int:
 
 async def receive(source: Source, spool: Spool, *, limit: int, patience: int) -> int:
     """Reads up to the end of data and returns the message's size. What is over `limit` octets, or does not
-    find room in the spool, is read and dropped, then TooBig or the spool's error is raised: a peer listens
-    only when it has sent everything. Beyond `patience` octets it is cut off."""
+    find room in the spool, is read and dropped, then TooBig or the spool's error is raised, whatever that is:
+    a peer listens only when it has sent everything, and a message's rest must not be read as commands. Beyond
+    `patience` octets it is cut off."""
     undotter, size = Undotter(), 0
-    fault: GatewayError | None = None
+    fault: Exception | None = None
     while not undotter.ended:
         text = undotter.feed(await source.chunk())
         size += len(text)
@@ -90,10 +91,10 @@ async def receive(source: Source, spool: Spool, *, limit: int, patience: int) ->
     return size
 
 
-async def _kept(spool: Spool, text: bytes) -> GatewayError | None:
+async def _kept(spool: Spool, text: bytes) -> Exception | None:
     try:
         if text:
             await spool.write(text)
-    except GatewayError as error:
+    except Exception as error:
         return error
     return None

@@ -24,6 +24,7 @@ from gateway.smtp.replies import (
     OK,
     START_DATA,
     Farewell,
+    Gone,
     Rejected,
     Reply,
     reply_to,
@@ -181,13 +182,20 @@ class Submission(Connection):
         await self.say(reply)
 
     async def _received_and_sent(self, account: Account, mail: Transaction, spool: Spool) -> Reply:
-        """A refused message gets its line in the log, too: hence no exception gets out but the end of the
-        connection."""
+        """A refused message gets its line in the log, too, so no exception gets out but the connection's end.
+        250 only when the message is sent; a fault of ours is a "try again", never an acceptance."""
+        queue_id = ""
         try:
             await self._receive(spool)
-            reply, queue_id = await self._submit(account, mail, spool)
+            queue_id = await account.submit(Envelope(mail.sender, tuple(mail.recipients.values())), spool)
+            reply = Reply(250, "2.0.0", f"Ok: queued as {queue_id}")
+        except (Gone, Farewell):
+            raise
         except GatewayError as error:
-            reply, queue_id = reply_to(error), ""
+            reply = reply_to(error)
+        except Exception as error:
+            log.error("smtp.submit", error=type(error).__name__)
+            reply = LOCAL_ERROR
         self.server.counters.submissions[reply.code] += 1
         log.info("smtp.submission", queue_id=queue_id, octets=spool.size, recipients=len(mail.recipients),
                  status=reply.code, enhanced=reply.enhanced)  # fmt: skip
@@ -201,18 +209,6 @@ class Submission(Connection):
             await receive(self.input, spool, limit=limit, patience=limit * self.limits.swallow_factor)
         finally:
             self.data_until = None
-
-    async def _submit(self, account: Account, mail: Transaction, spool: Spool) -> tuple[Reply, str]:
-        """250 only when the message is sent; a fault of ours is a "try again", never an acceptance."""
-        envelope = Envelope(mail.sender, tuple(mail.recipients.values()))
-        try:
-            queue_id = await account.submit(envelope, spool)
-        except GatewayError:
-            raise
-        except Exception as error:
-            log.error("smtp.submit", error=type(error).__name__)
-            return LOCAL_ERROR, ""
-        return Reply(250, "2.0.0", f"Ok: queued as {queue_id}"), queue_id
 
     @syntax("RSET")
     async def smtp_RSET(self, arg: str) -> None:
