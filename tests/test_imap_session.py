@@ -226,3 +226,27 @@ async def test_news_waits_for_the_reply_not_for_the_next_command() -> None:
         for one in (client, other):
             assert b"* 2 EXISTS" in await one.command(b"NOOP")
             assert await one.command(b"NOOP") == [b"t OK NOOP completed"]
+
+
+async def test_a_command_with_a_literal_instead_of_done_ends_idle_and_is_executed() -> None:
+    async with serving(messages=1) as world:
+        client = await world.login(b"INBOX")
+        client.send(b"i IDLE\r\n")
+        await client.response()
+        client.send(b"a APPEND INBOX {3}\r\n")
+        assert (await client.until(b"i"))[-1] == b"i BAD Expected DONE"
+        assert (await client.response()).startswith(b"+ ")
+        client.send(b"abc\r\n")
+        assert (await client.until(b"a"))[-1].startswith(b"a OK [APPENDUID ")
+
+
+async def test_a_synchronizing_literal_instead_of_done_gets_its_continuation() -> None:
+    async with serving(messages=1) as world:
+        client = await world.login(b"INBOX")
+        client.send(b"i IDLE\r\n")
+        await client.response()
+        client.send(b"a STATUS {5}\r\n")
+        assert (await client.until(b"i"))[-1] == b"i BAD Expected DONE"
+        assert (await client.response()).startswith(b"+ ")
+        client.send(b"INBOX (MESSAGES)\r\n")
+        assert (await client.until(b"a"))[-1] == b"a OK STATUS completed"

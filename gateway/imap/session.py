@@ -169,6 +169,10 @@ class Session:
             found.append(item)
         return found
 
+    def put_back(self, event: Event) -> None:
+        """This event comes next again, behind the running command."""
+        self._ahead.appendleft(event)
+
     # -- the life of a session --
 
     async def run(self) -> None:
@@ -194,9 +198,7 @@ class Session:
                 break
             await self._react(self._ahead.popleft() if self._ahead else await self.channel.next_event())
             if turn % self.context.limits.pipelined == 0:
-                await asyncio.sleep(
-                    0
-                )  # whoever sends thousands of commands ahead does not hold up the others
+                await asyncio.sleep(0)  # whoever sends thousands of commands ahead does not hold up others
         if self._farewell is not None:
             self._say_bye(self._farewell)
 

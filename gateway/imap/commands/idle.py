@@ -11,7 +11,7 @@ from gateway.imap.context import Farewell
 from gateway.imap.spec import State, handles
 from gateway.wire.command import Idle, Marker
 from gateway.wire.encode import Kind
-from gateway.wire.framer import Event, Frame, Overflow
+from gateway.wire.framer import Continue, Event, Frame, LiteralHeader, Overflow
 
 if TYPE_CHECKING:
     from gateway.imap.session import Session
@@ -29,7 +29,7 @@ async def idle(s: Session, cmd: Idle) -> None:
             await _something(s, line)
     finally:
         await _stop(line)
-    _expect_done(line.result())
+    _expect_done(s, line.result())
 
 
 def _tell(s: Session) -> None:
@@ -66,8 +66,12 @@ async def _stop(task: asyncio.Task[Any]) -> None:
         task.exception()
 
 
-def _expect_done(event: Event) -> None:
+def _expect_done(s: Session, event: Event) -> None:
+    """What announces a literal is a command whose rest is still to come: it is executed in its turn, for the
+    framer stands in the middle of it."""
     if isinstance(event, Overflow):
         raise Farewell("Line far too long", b"TOOBIG")
+    if isinstance(event, Continue | LiteralHeader):
+        s.put_back(event)
     if not isinstance(event, Frame) or event.line.strip().upper() != Marker.IDLE_DONE:
         raise BadCommand("Expected DONE")
