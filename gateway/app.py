@@ -13,12 +13,14 @@ import logging
 import random
 import ssl
 import sys
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import structlog
+from structlog.typing import EventDict
 
 from gateway import __version__
 from gateway.config import AccountSection, Config, ConfigError, GraphSection
@@ -381,9 +383,18 @@ def configure_logging(level: str, style: str) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
+            _type_and_place,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def _type_and_place(_: object, __: str, event: EventDict) -> EventDict:
+    """Of an exception only these: its text, and those of its causes, may hold what no log may."""
+    if event.pop("exc_info", None) and (error := sys.exception()):
+        frames = traceback.extract_tb(error.__traceback__)[-6:]
+        event["error"] = type(error).__name__
+        event["at"] = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames]
+    return event

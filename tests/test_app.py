@@ -11,6 +11,7 @@ import socket
 import ssl
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -396,3 +397,17 @@ async def test_originals_nobody_refers_to_are_swept_while_it_runs(
     finally:
         await gateway.stop()
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "sweep" and not task.cancelling()]
+
+
+def test_of_an_unknown_exception_type_and_place_are_logged(capfd: pytest.CaptureFixture[str]) -> None:
+    script = (
+        "import structlog; from gateway.app import configure_logging; configure_logging('info', '{style}')\n"
+        "try: raise ValueError('Dear Alice') from KeyError('token')\n"
+        "except ValueError: structlog.get_logger().exception('poll failed')"
+    )
+    for style in ("json", "console"):
+        subprocess.run([sys.executable, "-c", script.format(style=style)], check=True)
+        said = capfd.readouterr().err
+        assert "ValueError" in said
+        assert "<string>:2" in said
+        assert "Alice" not in said and "token" not in said
