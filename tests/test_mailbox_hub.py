@@ -270,7 +270,6 @@ async def test_a_removed_folder_cannot_be_opened_and_open_views_go_on(store: Gat
     hub = await hubs.open(key)
     view = hub.view(recent_from=1, takes_recent=False)
     await store.put_folders(ME, [], [FolderId("F")], link=None)
-    hubs.forget(key)
     with pytest.raises(NoSuchMailbox):
         await hubs.open(key)
     assert (view.count, view.drain(expunge=True)) == (1, [])
@@ -300,6 +299,15 @@ async def test_cold_hubs_go_when_the_bound_is_reached_but_held_ones_stay(store: 
     assert set(hubs._all) == {keys[0], keys[2]}
     await write(store, hubs, keys[0], new("4"))
     assert view.drain(expunge=True) == [Exists(4, 4)]
+
+
+async def test_empty_folders_do_not_stay_warm_for_ever(store: Gated) -> None:
+    hubs = Hubs(store, change_log=100, warm_folders=2)
+    keys = [await folder(store, name) for name in "ABCD"]
+    for key in keys:
+        await hubs.open(key)
+    gc.collect()
+    assert set(hubs._all) == set(keys[2:])
 
 
 async def test_refresh_of_a_folder_nobody_has_open_costs_nothing(store: Gated) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.core.runs import Runs
 from gateway.core.types import Flags, ObjectId, Uid
 from gateway.mailbox.api import Meta, Need, Row
-from gateway.mailbox.search import Query, cheap_first, evaluate, matches, need_of
+from gateway.mailbox.search import Query, cheap_first, need_of
 from gateway.mime.header import header_end
 from gateway.mime.part import Part, scan
 from gateway.wire.searchkey import (
@@ -86,7 +86,8 @@ def a_row(have: Need = EVERYTHING, message: bytes = MESSAGE, **changes: object) 
 
 
 def hit(key: SearchKey, row: Row | None = None, count: int = 5, last_uid: int = 50) -> bool:
-    return matches(key, row or a_row(), count=count, last_uid=last_uid)
+    query = Query(key, count=count, last_uid=last_uid)
+    return query.evaluate(row or a_row(), query.need) is True
 
 
 SEEN, FLAGGED = HasFlag(b"\\Seen"), HasFlag(b"\\Flagged")
@@ -221,7 +222,7 @@ def test_cheap_keys_come_first() -> None:
 
 
 def verdict(key: SearchKey, have: Need) -> bool | None:
-    return evaluate(key, a_row(have), have, count=5, last_uid=50)
+    return Query(key, count=5, last_uid=50).evaluate(a_row(have), have)
 
 
 def test_what_is_decided_early_asks_for_no_more() -> None:

@@ -21,6 +21,7 @@ from gateway.mailbox.view import MailboxView
 from gateway.store.api import Applied, Delta, Store
 
 WARM_MESSAGES = 2_000_000  # messages of folders nobody has open that stay in memory, about 60 MB
+WARM_FOLDERS = 5_000  # of them: an empty one, or one that is gone, costs some kB as well
 
 
 class FolderHub:
@@ -118,12 +119,20 @@ class FolderHub:
 
 class Hubs:
     """The process's hubs. A hub lives while somebody holds it; the last ones used stay warm besides, up to
-    `warm_messages` messages in all."""
+    `warm_folders` and `warm_messages` in all."""
 
-    def __init__(self, store: Store, *, change_log: int, warm_messages: int = WARM_MESSAGES) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        change_log: int,
+        warm_messages: int = WARM_MESSAGES,
+        warm_folders: int = WARM_FOLDERS,
+    ) -> None:
         self._store = store
         self._change_log = change_log
         self._warm_messages = warm_messages
+        self._warm_folders = warm_folders
         self._all: WeakValueDictionary[int, FolderHub] = WeakValueDictionary()
         self._warm: OrderedDict[int, FolderHub] = OrderedDict()
 
@@ -144,14 +153,10 @@ class Hubs:
         if hub is not None:
             hub.refresh(applied)
 
-    def forget(self, folder: int) -> None:
-        """The folder was removed: sessions that have it open keep what they see."""
-        self._warm.pop(folder, None)
-
     def _keep_warm(self, hub: FolderHub) -> None:
         self._warm[hub.folder] = hub
         self._warm.move_to_end(hub.folder)
         total = sum(len(warm.index) for warm in self._warm.values())
-        while total > self._warm_messages and self._warm:
+        while self._warm and (total > self._warm_messages or len(self._warm) > self._warm_folders):
             _, coldest = self._warm.popitem(last=False)
             total -= len(coldest.index)

@@ -160,16 +160,6 @@ def _body_needles(key: SearchKey) -> Iterator[str]:
             yield casefold_text(text)
 
 
-def evaluate(key: SearchKey, row: Row, have: Need, *, count: int, last_uid: int) -> Verdict:
-    """One key on one row; for many rows make a `Query`."""
-    return Query(key, count=count, last_uid=last_uid).evaluate(row, have)
-
-
-def matches(key: SearchKey, row: Row, *, count: int, last_uid: int) -> bool:
-    """One key on a row that holds `need_of(key)`; a message that is gone matches nothing."""
-    return evaluate(key, row, need_of(key), count=count, last_uid=last_uid) is True
-
-
 # -- one compiler per kind of key --
 
 

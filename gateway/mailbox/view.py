@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from gateway.core.types import Uid
 from gateway.mailbox.api import Change, Exists, Expunged, Flagged
-from gateway.mailbox.index import Entry, FolderIndex
+from gateway.mailbox.index import FolderIndex
 
 
 class MailboxView:
@@ -62,12 +62,6 @@ class MailboxView:
 
     def is_recent(self, uid: int) -> bool:
         return uid >= self._recent_from
-
-    def entries(self, positions: range) -> Iterator[Entry | None]:
-        """The messages at these zero-based positions as the index knows them now; None: expunged long ago."""
-        if self._uids is self._index.uids:
-            return map(self._index.entry_at, positions)
-        return (self._index.entry(self._uids[at]) for at in positions)
 
     # -- what was not --
 
