@@ -13,7 +13,7 @@ from replay.virtual import VirtualClock, settle
 
 from gateway.core.limits import DEFAULT_LIMITS
 from gateway.graph.budget import Budget
-from gateway.graph.errors import Throttled
+from gateway.graph.errors import Throttled, Unreachable
 from gateway.graph.model import Priority
 from gateway.graph.throttle import AGED, GROW_AFTER, Scheduler, caller
 
@@ -296,3 +296,21 @@ def test_a_budget_is_never_exceeded_in_any_window(spending: list[tuple[float, in
         budget.spend(units, now)
         spent.append((now, units))
         assert sum(u for at, u in spent if at > now - 600.0) <= 20
+
+
+@pytest.mark.parametrize(("away", "error"), [(True, Unreachable), (False, Throttled)])
+async def test_who_waits_in_vain_hears_whether_graph_is_away_or_busy(
+    away: bool, error: type[Exception]
+) -> None:
+    floor = Floor(in_flight=1)
+    floor.start("first", PERSON)
+    await settle()
+    floor.scheduler.unanswered()
+    if not away:
+        floor.scheduler.succeeded()
+    floor.start("second", PERSON, deadline=5.0)
+    await settle()
+    await floor.clock.advance(6)
+    with pytest.raises(error):
+        await floor.tasks["second"]
+    await floor.clear()

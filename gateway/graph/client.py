@@ -172,8 +172,10 @@ class GraphClient:
             answer = await self._exchange(request, course)
         if isinstance(answer, Response) and answer.status == 429:
             scheduler.refused(answer.retry_after)
-        elif isinstance(answer, Response):
+        elif isinstance(answer, Response) and answer.status < 500:
             scheduler.succeeded()
+        else:
+            scheduler.unanswered()
         return answer
 
     def _queue_deadline(self, request: Request, course: _Course) -> float:

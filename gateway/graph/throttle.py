@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from gateway.core.limits import DEFAULT_LIMITS, Limits
 from gateway.graph.budget import Budget
 from gateway.graph.clock import Clock
-from gateway.graph.errors import Throttled
+from gateway.graph.errors import GraphError, Throttled, Unreachable
 from gateway.graph.model import Priority
 
 # Who is asking, for fairness between sessions of one mailbox; a front end sets it once per connection.
@@ -60,6 +60,7 @@ class Scheduler:
         self._requests = Budget(limits.requests_per_10min, 600.0)
         self._upload = Budget(limits.upload_per_5min, 300.0)
         self._paused_until = 0.0
+        self._away = False
         self._queues: dict[Priority, OrderedDict[str, deque[_Waiter]]] = {p: OrderedDict() for p in Priority}
         self._deadlines: list[tuple[float, int, _Waiter]] = []
         self._order = itertools.count()
@@ -80,7 +81,7 @@ class Scheduler:
         self, priority: Priority, *, requests: int = 1, upload: int = 0, deadline: float = FOREVER
     ) -> AsyncIterator[None]:
         """Hold one slot, spending `requests` and `upload` octets; Throttled when `deadline` (clock time)
-        cannot be met or has passed.
+        cannot be met or has passed, Unreachable if Graph is away meanwhile.
         """
         await self._acquire(priority, requests, upload, deadline)
         try:
@@ -99,11 +100,21 @@ class Scheduler:
 
     def succeeded(self) -> None:
         """A call was answered without 429."""
+        self._away = False
         self._good += 1
         if self._good >= GROW_AFTER and self._slots < self._most:
             self._good = 0
             self._slots += 1
             self._dispatch()
+
+    def unanswered(self) -> None:
+        """A call got no answer, or a 5xx: whoever waits in vain from now on waits for a Graph that is away."""
+        self._away = True
+
+    def _too_late(self, retry_after: float) -> GraphError:
+        if self._away:
+            return Unreachable("Graph does not answer", retry_after=retry_after)
+        return Throttled("Graph is busy", retry_after=retry_after)
 
     def close(self) -> None:
         """Stop the timer; call once nobody waits any more."""
@@ -221,7 +232,7 @@ class Scheduler:
             waiter = heapq.heappop(self._deadlines)[2]
             if not waiter.granted.done():
                 self._remove(waiter)
-                waiter.granted.set_exception(Throttled("Graph is busy", retry_after=max(1.0, limit - now)))
+                waiter.granted.set_exception(self._too_late(max(1.0, limit - now)))
 
     def _arm(self, now: float, wake: float) -> None:
         """See to it that `_dispatch` runs at `wake` or the nearest deadline; at most one timer sleeps."""
