@@ -190,10 +190,12 @@ class Connection(asyncio.Protocol):
             return
         self._transport.close()
         grace = asyncio.ensure_future(self._context.clock.sleep(self._context.settings.grace))
-        await asyncio.wait([self._lost, grace], return_when=asyncio.FIRST_COMPLETED)
-        grace.cancel()
-        if not self._lost.done():
-            self._transport.abort()
+        try:
+            await asyncio.wait([self._lost, grace], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            grace.cancel()
+            if not self._lost.done():
+                self._transport.abort()
 
     async def _wait(self, future: asyncio.Future[None]) -> None:
         since = self._now()
