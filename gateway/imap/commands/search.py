@@ -38,8 +38,7 @@ def _numbers(s: Session, at: Sequence[int], *, by_uid: bool) -> list[int]:
 
 
 def search_lines(numbers: Sequence[int], bound: int = LINE) -> Iterator[bytes]:
-    """`SEARCH n n ...`: one response, several only where one would pass `bound` octets. Clients add them
-    up."""
+    """`SEARCH n n ...`: several only where one would pass `bound` octets; clients add them up."""
     per_line = max(1, bound // (len(b"%d" % max(numbers, default=0)) + 1))
     for start in range(0, max(1, len(numbers)), per_line):
         yield b"SEARCH" + b"".join([b" %d" % number for number in numbers[start : start + per_line]])
@@ -74,11 +73,8 @@ RESULTS: dict[bytes, Callable[[Sequence[int]], bytes | None]] = {
 
 def _esearch(cmd: Search, returns: Sequence[bytes], numbers: Sequence[int]) -> bytes:
     """`ESEARCH (TAG "a") [UID] results`; MIN, MAX and ALL are left out where nothing was found."""
-    unknown = [option for option in returns if option not in RESULTS]
-    if unknown:
-        raise BadCommand("Unknown SEARCH return option")
     head = [b"ESEARCH (TAG %b)" % quoted(cmd.tag)] + [b"UID"] * cmd.by_uid
-    results = (RESULTS[option](numbers) for option in (returns or (b"ALL",)))
+    results = (RESULTS[option](numbers) for option in returns)
     return b" ".join(head + [result for result in results if result is not None])
 
 
