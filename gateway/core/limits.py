@@ -21,9 +21,7 @@ class Limits:
     command_total: int = 1 * MIB  # octets of one command with all its literals (not APPEND's message)
     append: int = 150 * MIB  # (config) octets of one APPEND; APPENDLIMIT announces it
     append_landable: int = 35 * MIB  # (config) octets that the mailbox's own size limit lets us land
-    swallow_factor: int = (
-        2  # an oversized {n+} up to swallow_factor * append is read and dropped, then NO; beyond: BYE
-    )
+    swallow_factor: int = 2  # an oversized {n+} up to this times `append` is dropped, then NO; beyond: BYE
     paren_depth: int = 32  # nesting of lists and search keys
     search_depth: int = 100  # nesting of NOT and OR, parentheses included; a chain of ORs is not nesting
     list_items: int = 10_000  # items in one parenthesised list
@@ -57,14 +55,11 @@ class Limits:
     header_octets: int = 1 * MIB
     mime_parameters: int = 500  # of one header field, RFC 2231 pieces included
     addresses: int = 10_000  # of one header field
-    # -- search --
-    search_unknown_bodies: int = 200  # this many bodies are fetched to make TEXT and BODY exact
     # -- Graph --
     in_flight: int = 4  # requests of one mailbox
     requests_per_10min: int = 9_600
     upload_per_5min: int = 140 * MIB
     page: int = 500  # items of a listing page
-    delta_page: int = 500
     request_body: int = 4 * MIB  # octets of one Graph request, base64 included
     inline_attachment: int = 3 * MIB  # above: upload session
     graph_timeout: float = 60.0  # seconds for one request
