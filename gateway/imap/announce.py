@@ -23,8 +23,7 @@ _PERMANENT = b" ".join(name for flag, name in SYSTEM_FLAG_NAMES.items() if flag 
 
 @lru_cache(maxsize=4096)
 def flags_text(flags: Flags, recent: bool) -> bytes:
-    """`(\\Seen ...)`. Cached: a mailbox has few distinct flag sets; an entry is dropped when others push it
-    out."""
+    """`(\\Seen ...)`. Cached, least recently used out first: a mailbox has few distinct flag sets."""
     return flag_list(flags, recent)
 
 

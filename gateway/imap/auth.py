@@ -88,8 +88,7 @@ async def _ask(s: Session, challenge: bytes) -> bytes:
 
 
 async def _response_line(s: Session) -> bytes:
-    """The next line, raw. What looks like a literal in it gets no invitation: it is part of a bad
-    response."""
+    """The next line, raw. What looks like a literal gets no invitation: it is part of a bad response."""
     event = await s.channel.next_event()
     while isinstance(event, Continue):
         event = await s.channel.next_event()

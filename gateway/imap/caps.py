@@ -20,9 +20,8 @@ LOGGED_IN = (
     b"LIST-STATUS",  # RFC 5819
     b"ESEARCH",  # RFC 4731
 )
-ENABLABLE: frozenset[bytes] = (
-    frozenset()
-)  # what ENABLE can switch on (RFC 5161); nothing announced needs it yet
+# What ENABLE can switch on (RFC 5161); nothing announced needs it yet.
+ENABLABLE: frozenset[bytes] = frozenset()
 
 # FETCH attributes of extensions that are not announced: BAD, like any unknown attribute.
 UNANNOUNCED_ATTS = frozenset({Att.MODSEQ, Att.EMAILID, Att.THREADID, Att.SAVEDATE, Att.PREVIEW})

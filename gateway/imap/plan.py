@@ -111,8 +111,7 @@ class FetchPlan:
 
 
 async def _send_octets(session: Session, octets: Octets | None) -> None:
-    """A literal always, also for nothing: scripts take what follows `{n}`. NIL only for a part that is
-    not."""
+    """A literal always, also for nothing: scripts take what follows `{n}`. NIL only where no such part is."""
     if octets is None:
         session.out.raw(b" " + NIL)
         return
@@ -216,8 +215,7 @@ def _label(section: Section, wanted: Partial | None) -> bytes:
 
 @lru_cache(maxsize=PLANS)
 def plan_for(items: tuple[FetchItem, ...], by_uid: bool) -> FetchPlan:
-    """The plan for these items; UID FETCH always answers the UID. BadCommand: an item that is not
-    announced."""
+    """The plan for these items; UID FETCH always answers the UID. BadCommand: an item not announced."""
     wanted = list(dict.fromkeys(items))
     if by_uid or Att.UID in wanted:
         wanted = [Att.UID, *(item for item in wanted if item != Att.UID)]

@@ -1,5 +1,4 @@
-"""Address lists (RFC 5322 section 3.4 with the obsolete forms of 4.4): groups, comments, quoted strings,
-routes.
+"""Address lists (RFC 5322 section 3.4, obsolete forms of 4.4): groups, comments, quoted strings, routes.
 
 Whatever the input, the answer is a legal list: garbage becomes the nearest address, never an error. Linear
 in the value's length; at most `limits.addresses` addresses are read.
@@ -100,8 +99,7 @@ def _tokens(value: bytes) -> Iterator[_Token]:
 
 
 def _comment(value: bytes, at: int) -> tuple[bytes, int]:
-    """The comment whose parenthesis is just before `at`, and where it ends; nesting is counted, not
-    followed."""
+    """The comment whose parenthesis is just before `at`, and its end; nesting is counted, not followed."""
     depth, start = 1, at
     for piece in _COMMENT_PIECE.finditer(value, at):
         depth += {b"(": 1, b")": -1}.get(piece[0], 0)
@@ -237,8 +235,7 @@ def _split_spec(tokens: list[_Token]) -> tuple[bytes, bytes, list[_Token]]:
 
 
 def _joined(tokens: list[_Token], at: int) -> bool:
-    """Whether this token belongs to the local part that follows it: no blank between, or a dot beside the
-    blank."""
+    """Whether this token belongs to the local part behind it: no blank between, or a dot beside it."""
     if tokens[at].kind != "blank":
         return True
     return tokens[at - 1].text == b"." or (at + 1 < len(tokens) and tokens[at + 1].text == b".")

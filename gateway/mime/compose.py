@@ -38,8 +38,7 @@ def _one_or_each(match: re.Match[bytes]) -> bytes:
 
 
 def add_header(raw: bytes, name: bytes, value: bytes) -> bytes:
-    """The message with one more field, in front of all others, folded. ValueError if `name` is no field
-    name."""
+    """The message with one more field in front, folded. ValueError if `name` is no field name."""
     return fold_field(name, value) + raw
 
 

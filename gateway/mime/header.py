@@ -97,8 +97,7 @@ def field(header: bytes, name: bytes) -> bytes | None:
 
 
 def unfold(value: bytes) -> bytes:
-    """Line ends before white space taken out (RFC 5322 section 2.2.3), ends trimmed, no CR, LF or NUL
-    left."""
+    """Line ends before white space taken out (RFC 5322 section 2.2.3), ends trimmed; no CR, LF, NUL left."""
     value = value.strip(b" \t\r\n")
     if b"\n" in value:
         value = _UNFOLD.sub(b"", value)
@@ -109,8 +108,7 @@ def unfold(value: bytes) -> bytes:
 
 def fields_matching(header: bytes, names: Iterable[bytes], *, invert: bool) -> bytes:
     """HEADER.FIELDS, or HEADER.FIELDS.NOT with `invert` (RFC 9051 section 6.4.5.1): the fields in the
-    message's order, octet for octet, then the empty line, which is there even if the header block lacks
-    it."""
+    message's order, octet for octet, then the empty line, also where the header block has none."""
     wanted = frozenset(name.lower() for name in names)
     lines = _WHOLE_LINE.findall(header[: _content_end(header)])
     kept = b"".join([line for line, name in lines if (name.lower() in wanted) is not invert])

@@ -80,8 +80,7 @@ class _Open:
 
 
 class _Lines:
-    """How many LFs come before a position; cheap, for the positions asked for go forward but for a step or
-    two."""
+    """How many LFs come before a position; cheap, for positions are asked for nearly in order."""
 
     def __init__(self, message: bytes) -> None:
         self._message = message

@@ -53,9 +53,8 @@ class Octets(Protocol):
 
 Source = bytes | Octets
 Span = tuple[int, int]
-Located = (
-    list[Span] | bytes
-)  # where the octets are; or the octets, where they are not one run of the message's
+# Where the octets are; or the octets, where they are not one run of the message's.
+Located = list[Span] | bytes
 
 
 def read(source: Source, start: int, end: int) -> bytes:
@@ -81,8 +80,7 @@ def locate(source: Source, message: Part, section: Section) -> Located | None:
 
 
 def find(message: Part, numbers: Sequence[int]) -> Part | None:
-    """The part with these numbers. Inside message/rfc822 the count goes on with the parts of what it
-    holds."""
+    """The part with these numbers. Inside message/rfc822 the count goes on with its message's parts."""
     siblings: Sequence[Part] = body_parts(message)
     part = None
     for number in numbers:

@@ -40,6 +40,5 @@ _DECODERS: dict[bytes, Callable[[bytes], bytes]] = {b"base64": base64_octets, b"
 
 
 def decode_transfer(data: bytes, encoding: bytes) -> bytes:
-    """A leaf's octets with `encoding` (lower case) undone; 7bit, 8bit, binary and unknown ones as they
-    are."""
+    """A leaf's octets with `encoding` (lower case) undone; 7bit, 8bit, binary and unknown ones as is."""
     return _DECODERS.get(encoding, _identity)(data)

@@ -25,9 +25,7 @@ from gateway.core.errors import (
     Unavailable,
 )
 
-_WIDTH = (
-    400  # characters of text in a reply line; RFC 5321 section 4.5.3.1.5 allows 512 octets with the codes
-)
+_WIDTH = 400  # characters of text in a line: RFC 5321 section 4.5.3.1.5 allows 512 octets with the codes
 _LINES = 20  # of text that comes from below
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 

@@ -14,9 +14,7 @@ from gateway.smtp.connection import HANDSHAKE, Connection
 from gateway.smtp.handler import Submission
 from gateway.smtp.replies import Farewell, Reply
 
-BACKLOG = (
-    512  # connections the kernel keeps until they are accepted: a fleet of devices wakes at the same minute
-)
+BACKLOG = 512  # connections the kernel keeps until accepted: a fleet of devices wakes at the same minute
 
 
 class Clock(Protocol):

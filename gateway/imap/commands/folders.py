@@ -69,8 +69,7 @@ async def _ghosts(s: Session, infos: Sequence[MailboxInfo]) -> frozenset[str]:
 
 
 async def _statuses(s: Session, entries: Sequence[Entry]) -> dict[str, MailboxStatus]:
-    """LIST-STATUS: none for what cannot be selected; a mailbox that just went away has none (RFC 5819 s.
-    2)."""
+    """LIST-STATUS: none for what cannot be selected, nor if a mailbox just went away (RFC 5819 section 2)."""
     names = [entry.name for entry in entries if entry.selectable]
     try:
         found = await s.user.status(names) if names else []
@@ -106,8 +105,7 @@ STATUS_ITEMS: dict[bytes, Callable[[Session, MailboxStatus], int]] = {
 
 @handles(Status, State.LOGGED_IN)
 async def status(s: Session, cmd: Status) -> None:
-    """STATUS commands that stand side by side in the input are asked for together, each is answered in
-    turn."""
+    """STATUS commands side by side in the input are asked for together; each is answered in turn."""
     _check_items(cmd.items)
     if cmd.mailbox not in s.statuses:
         await _ask_together(s, cmd)
