@@ -118,7 +118,9 @@ def test_there_are_enough_sequences_and_each_has_its_own_name() -> None:
 # -- what compares must be able to tell --
 
 
-def _facts(*lines: bytes, final: bytes = b"OK done", command: bytes = b"NOOP", box: Box | None = None) -> Facts:
+def _facts(
+    *lines: bytes, final: bytes = b"OK done", command: bytes = b"NOOP", box: Box | None = None
+) -> Facts:
     return facts(Answer(lines, final), command, Boxes(), box)[0]
 
 
@@ -145,7 +147,9 @@ def test_numbers_are_those_before_the_command() -> None:
 def test_uids_are_ranks_and_copyuid_is_pairs() -> None:
     ours, theirs = Box(1, [10, 20, 30], 1000), Box(1, [1, 2, 3], 4)
     answers = [
-        _facts(b"SEARCH 20 1000", command=b"UID SEARCH ALL", final=b"OK [COPYUID 9 20:20,10 2:1] x", box=ours),
+        _facts(
+            b"SEARCH 20 1000", command=b"UID SEARCH ALL", final=b"OK [COPYUID 9 20:20,10 2:1] x", box=ours
+        ),
         _facts(b"SEARCH 4 2", command=b"uid search ALL", final=b"OK [COPYUID 7 1:2 71,72] x", box=theirs),
     ]
     assert answers[0]["search"] == answers[1]["search"] == (2, 4)

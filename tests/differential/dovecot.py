@@ -116,7 +116,7 @@ def _config(folder: Path, port: int) -> str:
 def dovecot() -> Iterator[int]:
     """The port of a running server; every user exists, and is empty at first."""
     folder = Path(tempfile.mkdtemp(prefix="dovecot-"))
-    folder.chmod(0o755)  # noqa: S103  (its processes are other users')
+    folder.chmod(0o755)  # its processes are other users'
     port = _port()
     config = folder / "dovecot.conf"
     config.write_text(_config(folder, port))

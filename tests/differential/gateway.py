@@ -122,15 +122,6 @@ class Gateway:
         for octets, received in messages:
             tenant.deliver(user, where, octets, received=received)
 
-    def warm(self, user: str) -> None:
-        """Return when the account's background sync has ended."""
-        self._run(self._warm(user))
-
-    async def _warm(self, user: str) -> None:
-        account = await self._directory.account(user)
-        if account._background is not None:
-            await account._background
-
 
 def _tokens(emulator: RunningEmulator) -> MsalTokens:
     return MsalTokens(

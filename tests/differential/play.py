@@ -6,7 +6,6 @@ front plays it in a second session of the same user; `raw:` sends a line that ha
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -57,7 +56,8 @@ def _first_difference(ours: Any, theirs: Any, path: str = "") -> tuple[str, Any,
             if one != other:
                 return _first_difference(one, other, f"{path}[{n}]")
     if isinstance(ours, bytes) and isinstance(theirs, bytes):
-        same = len(os.path.commonprefix([ours, theirs]))
+        pairs = enumerate(zip(ours, theirs, strict=False))
+        same = next((n for n, (one, other) in pairs if one != other), min(len(ours), len(theirs)))
         start = max(0, same - 40)
         return f"{path} at {same} of {len(ours)}, {len(theirs)}", ours[start:][:150], theirs[start:][:150]
     return path, ours, theirs

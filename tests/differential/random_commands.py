@@ -8,7 +8,17 @@ from collections.abc import Callable, Iterator
 SYSTEM = ("\\Seen", "\\Flagged", "\\Answered", "\\Deleted")
 FLAGS = (*SYSTEM, "Green", "$Forwarded", "Blue")
 WORDS = ("a", "e", "the", "example", "Alice", "subject", "xyzzy", "1", "hello", "\u00fc")
-HEADERS = ("Subject", "From", "To", "Message-ID", "Content-Type", "X-No-Such", "Date", "Received", "MIME-Version")
+HEADERS = (
+    "Subject",
+    "From",
+    "To",
+    "Message-ID",
+    "Content-Type",
+    "X-No-Such",
+    "Date",
+    "Received",
+    "MIME-Version",
+)
 DATES = ("1-Jan-2024", "3-Jan-2024", "05-Jan-2024", '"4-Jan-2024"', "2-Nov-2026", "1-Jan-1999")
 
 
@@ -153,7 +163,9 @@ def status(rng: random.Random, count: int) -> str:
 
 
 def other(rng: random.Random, count: int) -> str:
-    return rng.choice(("NOOP", "CHECK", "EXPUNGE", f"UID EXPUNGE {uids(rng, count)}", "FETCH 1:* (UID FLAGS)"))
+    return rng.choice(
+        ("NOOP", "CHECK", "EXPUNGE", f"UID EXPUNGE {uids(rng, count)}", "FETCH 1:* (UID FLAGS)")
+    )
 
 
 WRITERS = (store, store, store, copy, append, status, other, other, search, fetch)

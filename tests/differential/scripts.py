@@ -45,7 +45,7 @@ def _command(line: bytes) -> bytes:
 
 def written() -> Iterator[Script]:
     for path in sorted(FOLDER.glob("*.txt")):
-        for block in path.read_bytes().split(b"\n== ")[0:]:
+        for block in path.read_bytes().split(b"\n== "):
             head, *lines = block.removeprefix(b"== ").strip(b"\n").split(b"\n")
             name, world = head.decode().split()
             yield Script(name, world, tuple(map(_command, lines)))

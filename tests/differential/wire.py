@@ -146,7 +146,9 @@ class Reader:
             if values and self.text[self.at : self.at + 1] == b" ":
                 self.at += 1
             elif values and not (isinstance(values[-1], tuple) and self.text[self.at : self.at + 1] == b"("):
-                raise Broken(f"expected a space at {self.text[self.at : self.at + 60]!r} of {self.text[:200]!r}")
+                raise Broken(
+                    f"expected a space at {self.text[self.at : self.at + 60]!r} of {self.text[:200]!r}"
+                )
             values.append(self._value())
         return tuple(values)
 
