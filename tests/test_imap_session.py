@@ -250,3 +250,17 @@ async def test_a_synchronizing_literal_instead_of_done_gets_its_continuation() -
         assert (await client.response()).startswith(b"+ ")
         client.send(b"INBOX (MESSAGES)\r\n")
         assert (await client.until(b"a"))[-1] == b"a OK STATUS completed"
+
+
+async def test_a_bug_outside_of_any_handler_ends_with_bye(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise SecretError("Subject: private")
+
+    async with serving(messages=1) as world:
+        client = await world.login(b"INBOX")
+        monkeypatch.setattr("gateway.imap.session.announce", broken)
+        with capture_logs() as logs:
+            client.send(b"a NOOP\r\n")
+            assert await client.response() == b"* BYE Internal error"
+            assert await client.response() == b""
+        assert "private" not in str(logs) and logs[0]["error"] == "SecretError"

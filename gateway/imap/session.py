@@ -176,8 +176,9 @@ class Session:
     # -- the life of a session --
 
     async def run(self) -> None:
-        """Greet, execute until logout, time-out or loss, and close the mailbox. Raises nothing but
-        cancellation; the caller closes the connection."""
+        """Greet, execute until logout, time-out or loss, and close the mailbox; the caller closes the connection.
+
+        Raises cancellation, and what is a bug outside of any handler; the client hears BYE of both."""
         try:
             await self._converse()
         except Farewell as farewell:
@@ -186,6 +187,9 @@ class Session:
             return
         except asyncio.CancelledError:
             self._say_bye(Farewell("Server is shutting down"))
+            raise
+        except Exception:
+            self._say_bye(Farewell("Internal error"))
             raise
         finally:
             await self._part()
