@@ -4,17 +4,18 @@ and 10)."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from mailbox_world import ACCOUNT, FIRST, PLAIN, World, world
 
-from gateway.core.errors import GatewayError, NoPermission, OverQuota
+from gateway.core.errors import GatewayError, NoPermission, NoSuchMailbox, OverQuota
 from gateway.core.types import Flags, MessageId
 from gateway.graph.errors import Denied, OutcomeUnknown, QuotaExceeded, Unreachable
 from gateway.mailbox import transfer
-from gateway.mailbox.arrival import Pairs
+from gateway.mailbox.arrival import RECOVERABLE, Pairs
+from gateway.mailbox.expunge import expunge
 from gateway.mailbox.journal import recover
 from gateway.mailbox.work import settled
 from gateway.store.api import Facts, Local, Pin
@@ -292,3 +293,30 @@ async def test_copies_of_large_sets_are_journalled_in_bounded_rows(
     assert w.graph.count("copy") == 3 and w.graph.inside("sentitems") == [] and await journal(w) == []
     assert len(await copy(w)) == 5
     assert PLAIN  # every copy has the same Message-ID, and none was mistaken for another
+
+
+@pytest.mark.parametrize("how", [copy, move])
+async def test_a_target_that_has_just_been_deleted_is_a_refusal_and_nothing_leaves_the_source(
+    w: World, how: Callable[[World], Awaitable[Pairs]]
+) -> None:
+    """Graph answers 404 to each message then, as it does where the message is gone."""
+    w.graph.put("inbox")
+    w.graph.put("inbox")
+    before = await w.sync("inbox")
+    for id, well_known in list(w.graph.folders.items()):
+        if well_known == "sentitems":
+            del w.graph.folders[id]
+    with pytest.raises(NoSuchMailbox):
+        await how(w)
+    assert await w.rows("inbox") == before and await journal(w) == []
+
+
+async def test_an_expunge_without_the_folder_for_it_removes_nothing(w: World) -> None:
+    w.graph.put("drafts")
+    rows = await w.sync("drafts")
+    for id, well_known in list(w.graph.folders.items()):
+        if well_known == RECOVERABLE:
+            del w.graph.folders[id]
+    with pytest.raises(NoSuchMailbox):
+        await expunge(w.ctx, w.folder("drafts"), rows, copied_out=frozenset())
+    assert await w.rows("drafts") == rows

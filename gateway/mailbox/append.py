@@ -36,7 +36,7 @@ from gateway.mailbox.facts import facts_of_octets
 from gateway.mailbox.landing import MARKER, File, Landing, State, landing_of, message_id_of, minimal
 from gateway.mailbox.local import KeywordMap, email_id, epoch, flags_of, thread_id
 from gateway.mailbox.patches import Change, changed_aspects, local_of, patch_of
-from gateway.mailbox.replies import refusal
+from gateway.mailbox.replies import is_message_gone, refusal
 from gateway.mailbox.sentcopy import take_sent_copy
 from gateway.mailbox.work import begin, done, payload_of, update, whole
 from gateway.mime.compose import add_header, crlf, message_id, reencode_qp_leaves
@@ -128,7 +128,7 @@ class _Append:
 
     async def _undo(self) -> None:
         results = await move_all(self._ctx, [self._work.id] if self._work.id else [])
-        if not self._unsure and all(isinstance(result, (Message, NotFound)) for result in results):
+        if not self._unsure and all(isinstance(each, Message) or is_message_gone(each) for each in results):
             await done(self._ctx, self._journal)
 
     async def _named(self, message: Message) -> Message:

@@ -11,6 +11,7 @@ from gateway.graph.model import Message
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.local import KeywordMap, epoch, flags_of
 from gateway.mailbox.patches import extended_properties
+from gateway.mailbox.replies import is_message_gone
 from gateway.store.api import Applied, FolderRow, Local, MessageRow, Upsert
 
 RECOVERABLE = "recoverableitemsdeletions"  # the user can still get it back from there
@@ -115,7 +116,7 @@ def is_in(answer: Result, folder: str) -> bool:
 
 def raise_first(results: Sequence[Result]) -> None:
     for result in results:
-        if isinstance(result, GraphError) and not isinstance(result, NotFound):
+        if isinstance(result, GraphError) and not is_message_gone(result):
             raise result
 
 

@@ -18,7 +18,7 @@ from gateway.graph.mail import Result
 from gateway.graph.model import Message
 from gateway.mailbox.arrival import RECOVERABLE, get_all, is_in, leave, move_all
 from gateway.mailbox.context import AccountContext
-from gateway.mailbox.replies import refusal
+from gateway.mailbox.replies import is_message_gone, refusal
 from gateway.mailbox.transfer import to_trash
 from gateway.mailbox.work import whole
 from gateway.store.api import FolderRow, MessageRow
@@ -94,7 +94,7 @@ async def _settled(
 
 
 def _is_gone(result: Result) -> bool:
-    return isinstance(result, (Message, NotFound))
+    return isinstance(result, Message) or is_message_gone(result)
 
 
 async def _soft_delete(ctx: AccountContext, ids: Sequence[str]) -> list[Result]:

@@ -91,12 +91,21 @@ SUBMISSION_REPLIES: dict[type[GraphError], Reply] = {
 
 def refusal(error: GraphError) -> GatewayError:
     """What an IMAP front end answers. The caller raises it `from error`."""
-    if isinstance(error, NotFound) and error.code.lower() in _FOLDER_CODES:
+    if _is_folder_gone(error):
         return NoSuchMailbox("The mailbox no longer exists")
     make, text = REFUSALS[_kind(error)]
     if make is Unavailable:
         return Unavailable(text, error.retry_after)
     return make(text)
+
+
+def is_message_gone(result: object) -> bool:
+    """Whether an answer says that the message itself is not there: a 404 of a COPY or MOVE may be the target's."""
+    return isinstance(result, NotFound) and not _is_folder_gone(result)
+
+
+def _is_folder_gone(error: GraphError) -> bool:
+    return isinstance(error, NotFound) and error.code.lower() in _FOLDER_CODES
 
 
 def submission_refusal(error: GraphError) -> SubmissionRefused:

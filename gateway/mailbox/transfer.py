@@ -32,7 +32,7 @@ from gateway.mailbox.arrival import (
 )
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.local import epoch
-from gateway.mailbox.replies import refusal
+from gateway.mailbox.replies import is_message_gone, refusal
 from gateway.mailbox.work import begin, done, payload_of, update, whole
 from gateway.store.api import FolderRow, JournalRow, MessageRow
 
@@ -105,7 +105,7 @@ class _Copy:
         for source, result in zip(rows, results, strict=True):
             if isinstance(result, _UNKNOWN):
                 await self._look(source, work)
-            elif isinstance(result, GraphError) and not isinstance(result, NotFound):
+            elif isinstance(result, GraphError) and not is_message_gone(result):
                 raise result
         self._unsure = False
 
@@ -126,13 +126,13 @@ class _Copy:
         result: Result = found[0] if found else (await self._asked([row.id]))[0]
         if isinstance(result, Message):
             self._made.append((row, result))
-        elif not isinstance(result, NotFound):
+        elif not is_message_gone(result):
             raise result
 
     async def _undo(self) -> None:
         """Take back what was copied. Should that fail as well, the journal does it at the next start."""
         results = await move_all(self._ctx, [message.id for _, message in self._made])
-        if self._unsure or not all(isinstance(result, (Message, NotFound)) for result in results):
+        if self._unsure or not all(isinstance(each, Message) or is_message_gone(each) for each in results):
             return
         for row in self._journal:
             await done(self._ctx, row)
@@ -262,7 +262,7 @@ class _Move:
 
     def _judge(self, rows: Sequence[MessageRow], results: Sequence[Result]) -> None:
         for row, result in zip(rows, results, strict=True):
-            if isinstance(result, NotFound):
+            if is_message_gone(result):
                 self.gone.append(row.id)
             elif isinstance(result, GraphError):
                 self.errors.append(result)
