@@ -37,6 +37,7 @@ class Client:
 
     program: str | None
     version: Callable[[], str]
+    also: tuple[str, ...] = ()  # other programs its tests start
 
 
 def _line(*argv: str, number: int = 0) -> Callable[[], str]:
@@ -76,12 +77,14 @@ CLIENTS: Mapping[str, Client] = {
     "offlineimap": Client("offlineimap", _line("offlineimap", "--version")),
     "getmail": Client("getmail", _line("getmail", "--version")),
     "fetchmail": Client("fetchmail", _line("fetchmail", "--version")),
+    "thunderbird": Client("thunderbird", _line("thunderbird", "--version"), ("Xvfb", "import")),
 }
 
 
 def missing(name: str) -> bool:
-    program = CLIENTS[name].program
-    return program is not None and shutil.which(program) is None
+    client = CLIENTS[name]
+    wanted = (*client.also, client.program) if client.program else client.also
+    return any(shutil.which(program) is None for program in wanted)
 
 
 @dataclass
