@@ -1,5 +1,4 @@
-"""`POST /$batch` for many calls of one kind: N calls in ceil(N / 20) requests (contract section 3, decision
-12).
+"""`POST /$batch` for many calls of one kind: N calls in ceil(N / 20) requests (contract section 3, decision 12).
 
 The calls of one batch form a chain by `dependsOn`, so that it holds one of the mailbox's slots and not four.
 What follows a failure in its chain was not executed (424): it is repeated. After an early failure the rest

@@ -7,9 +7,7 @@ from collections import deque
 
 
 class Budget:
-    """Units are counted in cells of a sixtieth of the span: exact to one cell, on the safe side, 61 numbers
-    at most.
-    """
+    """Units are counted in cells of a sixtieth of the span: exact to one cell, on the safe side, 61 numbers at most."""
 
     def __init__(self, limit: int, span: float) -> None:
         self._limit = limit

@@ -1,6 +1,4 @@
-"""What every mail call has in common: the mailbox it is about, how its request is built and its answer
-typed.
-"""
+"""What every mail call has in common: the mailbox it is about, how its request is built and its answer typed."""
 
 from __future__ import annotations
 

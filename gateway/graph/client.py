@@ -43,9 +43,7 @@ log = structlog.get_logger("gateway.graph")
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """What metrics learn of one call, all its tries together. `status` 0: no answer; `seconds` includes
-    waiting.
-    """
+    """What metrics learn of one call, all its tries together. `status` 0: no answer; `seconds` includes waiting."""
 
     method: str
     template: str

@@ -27,9 +27,7 @@ from __future__ import annotations
 
 
 class GraphError(Exception):
-    """`status` and `code` as answered (0 and '' if there was no answer). `str()` holds no content and no
-    secret.
-    """
+    """`status` and `code` as answered (0 and '' if there was no answer). `str()` holds no content and no secret."""
 
     def __init__(self, text: str = "", *, status: int = 0, code: str = "", retry_after: float = 0.0) -> None:
         super().__init__(text or code or type(self).__name__)

@@ -1,6 +1,4 @@
-"""What is asked of a message or a folder: `$select` lists and extended property ids (contract sections 5 and
-6).
-"""
+"""What is asked of a message or a folder: `$select` lists and extended property ids (contract sections 5 and 6)."""
 
 from __future__ import annotations
 

@@ -2,8 +2,7 @@
 
 `MailboxClient` is the interface, `GraphMailbox` the implementation. Methods raise `graph.errors`; those that
 take several messages (`get`, `patch`, `move`, `copy`) never do: each message's result is it or its error. Ids
-are immutable ids both ways; folder ids are plain. `priority` decides who waits when the mailbox's four slots
-are taken.
+are immutable ids both ways; folder ids are plain. `priority` decides who waits when the mailbox's four slots are taken.
 """
 
 from __future__ import annotations

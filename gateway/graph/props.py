@@ -1,5 +1,4 @@
-"""Extended property ids, parsed (contract section 6.3): the answer spells them otherwise than the request
-did.
+"""Extended property ids, parsed (contract section 6.3): the answer spells them otherwise than the request did.
 
 Three forms: `Integer 0x0E08`, `Integer {guid} Id 0x8570`, `String {guid} Name x-foo`. Types, GUIDs, hex
 digits and names compare without case, numbers as numbers (trap 8).

@@ -61,9 +61,7 @@ class Reading(MailboxCalls):
         count: bool = False,
         priority: Priority = Priority.BULK,
     ) -> MessagePage:
-        """See `MailboxClient.list_page`. A filter beside an order gets the sorted property in front (trap
-        37).
-        """
+        """See `MailboxClient.list_page`. A filter beside an order gets the sorted property in front (trap 37)."""
         rest: dict[str, Any] = {
             "prefer": page_size(size), "shape": MessagePage, "priority": priority, "heavy": True
         }  # fmt: skip
@@ -144,9 +142,7 @@ class Reading(MailboxCalls):
         return [message_of(answer) for answer in await self.each(ids, build)]
 
     async def mime(self, id: str, *, priority: Priority = Priority.INTERACTIVE) -> bytes:
-        """See `MailboxClient.mime`. Where the last boundary is missing, a second transfer must agree
-        (trap 27).
-        """
+        """See `MailboxClient.mime`. Where the last boundary is missing, a second transfer must agree (trap 27)."""
         request = self.request(
             "GET", MESSAGE + "/$value", id, priority=priority, slow=True,
             max_answer=self._client.limits.append * MIME_GROWTH,

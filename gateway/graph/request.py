@@ -1,6 +1,4 @@
-"""One Graph call and its answer, as values. A request is whole: a retry sends the same bytes again (trap
-18).
-"""
+"""One Graph call and its answer, as values. A request is whole: a retry sends the same bytes again (trap 18)."""
 
 from __future__ import annotations
 

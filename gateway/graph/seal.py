@@ -1,6 +1,4 @@
-"""Sealed storage for what signs a user in: AES-GCM around a few kilobytes, bound to the account they belong
-to.
-"""
+"""Sealed storage for what signs a user in: AES-GCM around a few kilobytes, bound to the account they belong to."""
 
 from __future__ import annotations
 

@@ -4,8 +4,7 @@ At most `slots` calls are in flight; interactive work goes before bulk work, bul
 one priority callers take turns. Background work leaves the last slot free, and goes before bulk work once it
 has waited `AGED` seconds, so that it is slow but never starved. Requests and uploaded bytes have budgets, of
 which bulk and background work may use a share only. A 429 halves the slots (they grow back with success) and
-its Retry-After pauses the whole mailbox. Nobody waits past his deadline: `Throttled` says how long it would
-take.
+its Retry-After pauses the whole mailbox. Nobody waits past his deadline: `Throttled` says how long it would take.
 """
 
 from __future__ import annotations

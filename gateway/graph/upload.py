@@ -44,9 +44,7 @@ class _Restart(Exception):
 
 
 async def upload(mailbox: MailboxCalls, message: str, attachment: Mapping[str, Any], content: bytes) -> None:
-    """Attach `content` to a draft. OutcomeUnknown, and what Graph refuses with; Unreachable after three
-    sessions.
-    """
+    """Attach `content` to a draft. OutcomeUnknown, and what Graph refuses with; Unreachable after three sessions."""
     for _ in range(SESSIONS):
         url = await _open(mailbox, message, attachment, len(content))
         try:
@@ -117,9 +115,7 @@ def _put(mailbox: MailboxCalls, url: str, *, method: str = "PUT", **rest: Any) -
 
 
 def next_offset(body: bytes) -> int:
-    """The first octet still wanted: both spellings of the member, `"n"`, `"n-"` and `"n-m"`; -1 if it says
-    nothing.
-    """
+    """The first octet still wanted: both spellings of the member, `"n"`, `"n-"` and `"n-m"`; -1 if it says nothing."""
     try:
         answer = msgspec.json.decode(body)
         ranges = {str(name).lower(): value for name, value in answer.items()}["nextexpectedranges"]

@@ -1,5 +1,4 @@
-"""What an answer means for the call that asked: done, again, or which error. Two tables, no text (contract
-section 2).
+"""What an answer means for the call that asked: done, again, or which error. Two tables, no text (contract section 2).
 
 Invariant 10 decides: 401 and 429 were refused before anything was done, so every verb may be repeated; an
 answer that leaves the effect open (a lost connection, most of 5xx, a 2xx that is not the promised one) lets
@@ -96,8 +95,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Try again: after `wait` seconds (None: back off), with a new token where `refresh`; `error` if
-    patience ends.
+    """Try again: after `wait` seconds (None: back off), with a new token where `refresh`; `error` if patience ends.
 
     `tries` bounds how often this verdict leads to another try.
     """

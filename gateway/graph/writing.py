@@ -133,9 +133,7 @@ class Writing(MailboxCalls):
         return None
 
     async def send_mime(self, mime: bytes) -> None:
-        """See `MailboxClient.send_mime`. The envelope is in the header: To, Cc and Bcc (contract section
-        10.1).
-        """
+        """See `MailboxClient.send_mime`. The envelope is in the header: To, Cc and Bcc (contract section 10.1)."""
         await self.call(
             self.request(
                 "POST", "/sendMail", body=self._base64(mime), headers=MIME_TYPE, expect=ACCEPTED, slow=True

@@ -3,8 +3,7 @@ an engine.
 
 Every method is async and atomic: one short transaction, none open when it returns. Writes to a folder are
 serialised by the engine (invariant 1): UIDs and mod-sequences become visible in the order they were
-allocated. Ids are compared as bytes (trap 7). All times are integer seconds since 1970 UTC unless said
-otherwise.
+allocated. Ids are compared as bytes (trap 7). All times are integer seconds since 1970 UTC unless said otherwise.
 """
 
 from __future__ import annotations
@@ -172,8 +171,7 @@ class Local:
 
 @dataclass(slots=True)
 class JournalRow:
-    """Work that creates something or takes more than one Graph call (invariant 2): finished or undone at
-    start."""
+    """Work that creates something or takes more than one Graph call (invariant 2): finished or undone at start."""
 
     id: int
     account: AccountId
@@ -236,8 +234,7 @@ class Store(Protocol):
 
     async def since(self, folder: int, modseq: ModSeq) -> Delta: ...
     async def reserve_uids(self, folder: int, count: int) -> list[Uid]:
-        """UIDs above everything announced or reserved (COPY, MOVE, APPEND know their UID before Graph
-        answers)."""
+        """UIDs above everything announced or reserved (COPY, MOVE, APPEND know their UID before Graph answers)."""
         ...
 
     async def take_recent(self, folder: int) -> int:
@@ -265,8 +262,7 @@ class Store(Protocol):
     # -- facts and bytes --
     async def facts(self, account: AccountId, ids: Sequence[MessageId]) -> dict[MessageId, Facts]: ...
     async def put_facts(self, account: AccountId, facts: dict[MessageId, Facts]) -> dict[MessageId, Facts]:
-        """Insert if absent, except that structures are filled in; returns what is stored now (the loser
-        adopts)."""
+        """Insert if absent, except that structures are filled in; returns what is stored now (the loser adopts)."""
         ...
 
     async def pin(self, account: AccountId, id: MessageId, pin: Pin) -> Pin:

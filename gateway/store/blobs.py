@@ -2,8 +2,7 @@
 
 A blob lives while a message refers to it, and a while longer: `put_blob` comes before the message exists, its
 address waits in a journal row. `sweep` drops blobs that nobody refers to only if they were last put longer
-ago than the grace time and well before the oldest journal row, so that no unfinished APPEND can lose its
-octets.
+ago than the grace time and well before the oldest journal row, so that no unfinished APPEND can lose its octets.
 """
 
 from __future__ import annotations

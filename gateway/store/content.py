@@ -1,5 +1,4 @@
-"""Facts, first-bytes records and local state of messages, by immutable id (decisions 4 and 11, invariant
-6)."""
+"""Facts, first-bytes records and local state of messages, by immutable id (decisions 4 and 11, invariant 6)."""
 
 from __future__ import annotations
 

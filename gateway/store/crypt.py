@@ -54,8 +54,7 @@ class Vault:
         return zlib.decompress(packed[1:]) if packed[:1] == DEFLATED else packed[1:]
 
     def address(self, data: bytes) -> bytes:
-        """32 octets, equal for equal content. Keyed: nobody without the key can test a guess of the
-        content."""
+        """32 octets, equal for equal content. Keyed: nobody without the key can test a guess of the content."""
         return hmac.new(self._address_key, data, hashlib.sha256).digest()
 
 

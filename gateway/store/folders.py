@@ -1,5 +1,4 @@
-"""The mailbox hierarchy: Graph's folders, their UIDVALIDITY and reserved range (decision 1),
-subscriptions."""
+"""The mailbox hierarchy: Graph's folders, their UIDVALIDITY and reserved range (decision 1), subscriptions."""
 
 from __future__ import annotations
 
@@ -86,8 +85,7 @@ def reserve(total: int) -> int:
 
 
 def _next_uid_validity(db: sqlite3.Connection, owner: int, now: int) -> int:
-    """Above every one ever given in this account, and never below the clock: a store made anew starts
-    higher."""
+    """Above every one ever given in this account, and never below the clock: a store made anew starts higher."""
     (given,) = db.execute(
         "UPDATE account SET uid_validity = MAX(uid_validity + 1, ?) WHERE key = ? RETURNING uid_validity",
         (now, owner),
