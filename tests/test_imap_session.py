@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from imap_support import MESSAGE, serving
 from structlog.testing import capture_logs
 
-from gateway.core.errors import LimitReached, OverQuota, Unavailable
+from gateway.core.errors import LimitReached, NoPermission, OverQuota, Unavailable
 from gateway.core.limits import DEFAULT_LIMITS
 from gateway.imap.context import ImapSettings
 
@@ -264,3 +264,12 @@ async def test_a_bug_outside_of_any_handler_ends_with_bye(monkeypatch: pytest.Mo
             assert await client.response() == b"* BYE Internal error"
             assert await client.response() == b""
         assert "private" not in str(logs) and logs[0]["error"] == "SecretError"
+
+
+async def test_a_status_refused_among_others_spoils_none_of_them() -> None:
+    async with serving(messages=1) as world:
+        client = await world.login()
+        world.alice.faults["status"] = NoPermission("One of these is not yours")
+        client.send(b"a STATUS INBOX (MESSAGES)\r\nb STATUS Archive (MESSAGES)\r\n")
+        assert (await client.until(b"a"))[-1] == b"a OK STATUS completed"
+        assert (await client.until(b"b"))[-1] == b"b OK STATUS completed"

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from gateway.core.errors import BadCommand, CannotDo, NoSuchMailbox
+from gateway.core.errors import BadCommand, CannotDo, NoSuchMailbox, Refused
 from gateway.imap.listing import (
     ROOT,
     SUBSCRIBED,
@@ -113,11 +113,11 @@ async def status(s: Session, cmd: Status) -> None:
 
 
 async def _ask_together(s: Session, cmd: Status) -> None:
-    """One unknown name must not spoil the answers of the others: then each is asked for alone."""
+    """One name that is unknown or not ours must not spoil the answers of the others: each is asked for alone."""
     names = list(dict.fromkeys([cmd.mailbox, *(later.mailbox for later in s.upcoming(Status))]))
     try:
         found = await s.user.status(names)
-    except NoSuchMailbox:
+    except Refused:
         if len(names) == 1:
             raise
         found = await s.user.status([cmd.mailbox])
