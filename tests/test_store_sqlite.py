@@ -140,6 +140,25 @@ async def test_a_closed_store_is_unavailable(tmp_path: Path) -> None:
         await store.subscribe(ME, "x", True)
 
 
+async def test_what_is_sealed_before_it_is_written_is_refused_at_a_closed_store_too(tmp_path: Path) -> None:
+    store = make(tmp_path)
+    await store.open()
+    await store.close()
+    for refused in (store.put_blob(b"x"), store.put_facts(ME, {A: Facts(b"", b"", "")})):
+        with pytest.raises(Unavailable):
+            await refused
+
+
+async def test_a_rollback_that_fails_costs_no_reader(store: SqliteStore) -> None:
+    def fail(db: sqlite3.Connection) -> None:
+        db.set_authorizer(lambda action, first, *_: sqlite3.SQLITE_DENY if first == "ROLLBACK" else 0)
+        raise sqlite3.OperationalError("disk I/O error")
+
+    for _ in range(5):  # more than there are readers
+        with pytest.raises(Unavailable):
+            await asyncio.wait_for(store._engine.read(fail), 10)
+
+
 async def test_writes_waiting_at_close_are_finished(tmp_path: Path) -> None:
     store = make(tmp_path, group=3)
     await store.open()

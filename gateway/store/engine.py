@@ -112,6 +112,8 @@ class Engine:
         return await self._call(partial(self._snapshot, job))
 
     async def work(self, function: Callable[[], T]) -> T:
+        if self._thread is None:
+            raise Unavailable("Store is closed")
         return await self._call(function)
 
     async def _call(self, function: Callable[[], T]) -> T:
@@ -144,8 +146,7 @@ class Engine:
         except sqlite3.OperationalError as error:
             raise Unavailable from error
         finally:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
+            _roll_back(db)
             self._idle.put(db)
 
     def _run(self, db: Connection) -> None:
@@ -185,6 +186,13 @@ def _commit(db: Connection, group: list[Waiting]) -> None:
             if waiting.error is None:
                 waiting.result, waiting.error = None, _translated(error)
     finally:
+        _roll_back(db)
+
+
+def _roll_back(db: Connection) -> None:
+    """Whatever is still open. Where SQLite fails at that too, the next BEGIN says so to whoever comes next; the
+    writer and the reader must live."""
+    with suppress(sqlite3.Error):
         if db.in_transaction:
             db.execute("ROLLBACK")
 
