@@ -142,6 +142,10 @@ def _list_attributes(ours: Any, theirs: Any) -> bool:
     return ours - theirs <= CHILDREN | USES | {"\\Subscribed"} and theirs - ours <= MARKS | {"\\Noselect"}
 
 
+def _in_several_sessions(difference: Difference) -> bool:
+    return any(command.startswith(b"2:") for command in difference.before)
+
+
 def _recent(ours: Any, theirs: Any) -> bool:
     return isinstance(ours, frozenset) and isinstance(theirs, frozenset) and ours ^ theirs == {"\\Recent"}
 
@@ -252,7 +256,8 @@ ALLOWED: tuple[Rule, ...] = (
     Rule("the new number of \\Recent messages follows from EXPUNGE and EXISTS, and need not be told; RFC 3501 7.3.2",
          r"recent", lambda ours, theirs: NOTHING in (ours, theirs), r"\A(?!SELECT|EXAMINE)"),
     Rule("which of several sessions sees a new message as \\Recent is undefined; RFC 3501 2.3.2",
-         r"fetch \d+ FLAGS", _recent),
+         r"fetch \d+ FLAGS", _recent,
+        judge=_in_several_sessions),
     Rule("which of several sessions sees a new message as \\Recent is undefined, so is their number; RFC 3501 2.3.2",
          r"recent|status \w+ RECENT", command=r"NOOP|STATUS|EXPUNGE|MOVE|COPY|APPEND|CHECK"),
     # -- STORE, EXPUNGE, MOVE --
