@@ -171,7 +171,7 @@ def test_a_state_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 def test_a_state_key_that_is_none(config: Path, tmp_path: Path) -> None:
-    (tmp_path / "state").mkdir()
+    (tmp_path / "state").mkdir(mode=0o700)
     (tmp_path / "state" / "key").write_bytes(b"short")
     assert "is not a key of 32 octets" in refused("serve", "--config", str(config))
 
@@ -188,7 +188,7 @@ def test_the_state_of_another_key(tmp_path: Path) -> None:
 
 def test_a_database_that_is_none_and_one_of_a_newer_program(config: Path, tmp_path: Path) -> None:
     state = tmp_path / "state"
-    state.mkdir()
+    state.mkdir(mode=0o700)
     (state / "gateway.db").write_bytes(b"no database at all\n" * 500)
     assert "the state folder cannot be used: file is not a database" in refused(
         "serve", "--config", str(config)

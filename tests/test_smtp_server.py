@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from fakes import VirtualClock
-from smtp_support import serving
+from smtp_support import PLAIN, serving
 
 from gateway.core.limits import DEFAULT_LIMITS
 
@@ -31,6 +31,18 @@ async def test_connections_of_the_process_are_capped() -> None:
         _first = await world.connect()
         second = await world.connect(greeting=False)
         assert await second.reply() == "421 4.7.0 Too many connections"
+
+
+async def test_connections_of_a_user_are_capped_and_given_back() -> None:
+    async with serving(replace(DEFAULT_LIMITS, connections_per_user=1)) as world:
+        first, second = await world.connect(), await world.connect()
+        await first.login()
+        await second.command(b"EHLO client.example.com")
+        assert await second.command(b"AUTH PLAIN " + PLAIN) == "421 4.7.0 Too many connections of this user"
+        await first.command(b"QUIT")
+        await world.rest()
+        third = await world.connect()
+        await third.login()
 
 
 async def test_several_ports_share_one_server() -> None:

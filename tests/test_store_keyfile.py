@@ -64,3 +64,12 @@ def test_a_private_folder_is_narrowed(tmp_path: Path) -> None:
     folder.mkdir(mode=0o755)
     private_folder(folder)
     assert mode(folder) == 0o700
+
+
+def test_a_folder_of_others_is_not_narrowed(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir(mode=0o755)
+    (shared / "letter").write_text("mine")
+    with pytest.raises(StoreError, match="other files"):
+        private_folder(shared)
+    assert shared.stat().st_mode & 0o777 == 0o755

@@ -38,8 +38,8 @@ class Limits:
     rows_per_batch: int = 256
     # -- sessions --
     connections: int = 10_000  # of one process
-    connections_per_address: int = 200
-    connections_per_user: int = 50
+    connections_per_address: int = 250
+    connections_per_user: int = 250
     bad_commands: int = 50  # BADs in a row before BYE
     login_attempts: int = 5  # of one connection before BYE
     login_delay: float = 2.0  # seconds before a failed login is answered

@@ -154,9 +154,9 @@ class MailSpool:
         octets, first = bytes(self._tail[: count * CHUNK]), self._chunks
         if not count:
             return
-        if self._file is None:
-            self._file = TemporaryFile()
         try:
+            if self._file is None:
+                self._file = TemporaryFile()
             await asyncio.to_thread(self._append, self._file, octets, first)
         except OSError as error:
             raise Unavailable("No room for the message, try again later") from error

@@ -119,13 +119,14 @@ class Submission(Connection):
             raise Rejected(538, "5.7.11", "Encryption required for requested authentication mechanism")
         try:
             user, password = await exchange(self, arg)
-            self.account = await self.server.accounts.authenticate(user, password, self.peer_address)
+            account = await self.server.accounts.authenticate(user, password, self.peer_address)
         except AuthenticationFailed:
             await self._penalise()
             raise
         except Unavailable:
             raise Rejected(454, "4.7.0", "Temporary authentication failure") from None
-        self.authenticated = True
+        self.server.log_in(self, account.name)
+        self.account, self.authenticated = account, True
         self.server.counters.logins += 1
         await self.say(LOGGED_IN)
 

@@ -64,6 +64,9 @@ class SubmissionServer:
         self.counters = Counters()
         self._connections: dict[Connection, asyncio.Task[None] | None] = {}
         self._addresses: Counter[str] = Counter()
+        self._users: dict[
+            Connection, str
+        ] = {}  # who is logged in where; a new log-in after STARTTLS replaces it
         self._servers: list[asyncio.Server] = []
         self._stopping = False
 
@@ -125,9 +128,18 @@ class SubmissionServer:
         self._connections[connection] = asyncio.current_task()
         return None
 
+    def log_in(self, connection: Connection, user: str) -> None:
+        """Count the connection for its user; Farewell if he holds as many as he may."""
+        self._users.pop(connection, None)
+        if list(self._users.values()).count(user) >= self.limits.connections_per_user:
+            self.counters.refused += 1
+            raise Farewell(421, "4.7.0", "Too many connections of this user")
+        self._users[connection] = user
+
     def dismiss(self, connection: Connection) -> None:
         """The session of an admitted connection is over."""
         del self._connections[connection]
+        self._users.pop(connection, None)
         self._addresses[connection.peer_address] -= 1
         if not self._addresses[connection.peer_address]:
             del self._addresses[connection.peer_address]

@@ -9,6 +9,7 @@ from pathlib import Path
 from gateway.store.errors import StoreError
 
 KEY_OCTETS = 32
+KEY_NAME = "key"
 
 
 def load_or_create_key(path: Path, randbytes: Callable[[int], bytes] = os.urandom) -> bytes:
@@ -26,8 +27,13 @@ def load_or_create_key(path: Path, randbytes: Callable[[int], bytes] = os.urando
 
 
 def private_folder(path: Path) -> None:
-    """`path` as a folder with mode 0700; a folder that was there already is narrowed."""
+    """`path` as a folder with mode 0700, made if it is missing. One that is there and open to others is narrowed if
+    it is empty or holds a state key; StoreError if it is somebody else's (`/tmp`)."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.stat().st_mode & 0o077:
+        return
+    if any(path.iterdir()) and not (path / KEY_NAME).exists():
+        raise StoreError(f"{path} holds other files: name a folder of its own for the state")
     path.chmod(0o700)
 
 

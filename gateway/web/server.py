@@ -41,6 +41,9 @@ def application(registry: CollectorRegistry, readiness: Readiness, measure: Meas
     )
 
 
+GRACE = 3  # seconds a running answer gets at the end
+
+
 class WebServer:
     """uvicorn on the gateway's own loop, without its signal handlers."""
 
@@ -52,7 +55,9 @@ class WebServer:
     async def start(self, host: str, port: int) -> int:
         """Listens; returns the bound port. OSError if it is taken."""
         listener = socket.create_server((host, port))
-        config = uvicorn.Config(self._app, log_config=None, access_log=False, lifespan="off")
+        config = uvicorn.Config(
+            self._app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE
+        )
         self._server = _Quiet(config)
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
         bound: int = listener.getsockname()[1]
