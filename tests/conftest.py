@@ -6,4 +6,6 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--golden-update", help="rewrite the golden transcripts as this backend answers: fake or real")
+    parser.addoption(
+        "--golden-update", help="rewrite the golden transcripts as this backend answers: fake or real"
+    )
