@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.interop)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")  # before any fixture that starts the client
 def _client_is_here(request: pytest.FixtureRequest) -> None:
     name = client_of(request.path)
     if name is None or not missing(name):

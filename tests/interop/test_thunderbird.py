@@ -110,9 +110,13 @@ def test_folders_are_found_and_special_ones_recognised(demo: Demo, thunderbird: 
         assert uri, f"{name} is not known for what it is"
         wanted = "INBOX" if name == "inbox" else rows[name]["displayName"]
         assert uri.rpartition("/")[2] == wanted
-    names = thunderbird.script("return all().map(f => f.name)")
+    # A subscription outlives its mailbox: such a name comes as one that cannot be opened.
+    names = thunderbird.script("return all().filter(f => !(f.flags & 0x01000000)).map(f => f.name)")
     assert {"Projects", "Alpha", "Reisen & Fotos"} <= set(names)
-    assert len(names) == len(set(names)), "no folder of its own beside the mailbox's"
+    there = Counter(row["displayName"].casefold() for row in demo.folders())
+    assert Counter(each.casefold() for each in names) - there == Counter(), (
+        "none of its own beside the mailbox's"
+    )
     fcc = thunderbird.script("return identity.fccFolderURI ?? identity.fccFolder")
     assert fcc.endswith(("/Sent%20Items", "/Sent Items"))
     thunderbird.shot("folders")
@@ -123,7 +127,8 @@ def test_the_inbox_opens_with_all_its_mail(demo: Demo, thunderbird: Thunderbird)
         """
         const inbox = root.getFolderWithFlags(0x1000);
         pane().displayFolder(inbox.URI);
-        await until(() => inbox.getTotalMessages(false) >= 500);
+        const here = () => messages(inbox).length;
+        await until(() => here() >= 500 && inbox.getTotalMessages(false) == here());
         await until(() => pane().gDBView?.rowCount > 100);
         return [inbox.getTotalMessages(false), inbox.getNumUnread(false),
                 messages(inbox).map(m => m.mime2DecodedSubject)];
@@ -135,7 +140,8 @@ def test_the_inbox_opens_with_all_its_mail(demo: Demo, thunderbird: Thunderbird)
     plain = Counter(
         row["subject"] for row in rows if re.fullmatch(r"\w+( \w+)* #\d+", row["subject"], re.ASCII)
     )
-    assert len(plain) > 100 and not plain - Counter(subjects)
+    assert len(plain) > 100
+    assert plain - Counter(" ".join(each.split()) for each in subjects) == Counter()
     thunderbird.shot("inbox")
 
 
@@ -172,9 +178,8 @@ def test_a_reply_goes_out_and_marks_the_original(demo: Demo, thunderbird: Thunde
         + """
         const hdr = await arrived(root.getFolderWithFlags(0x1000), "Thunderbird answers this");
         const w = await compose(Ci.nsIMsgCompType.ReplyToSender, [hdr.folder.getUriForMsg(hdr)], w => {
-          w.gMsgCompose.editor.QueryInterface(Ci.nsIHTMLEditor ?? Ci.nsIEditor);
           w.GetCurrentEditor().beginningOfDocument();
-          w.GetCurrentEditor().insertText("Geschrieben in Thunderbird.");
+          w.GetCurrentEditor().insertText("Geschrieben in Thunderbird.\\n");
         });
         return true;
         """
@@ -296,7 +301,8 @@ def test_a_search_on_the_server_finds_what_it_should(demo: Demo, thunderbird: Th
 def test_a_folder_is_downloaded_byte_for_byte(demo: Demo, thunderbird: Thunderbird):
     target = made(demo, thunderbird, "tb-offline")
     letters = [demo.value(row["id"]) for row in demo.listing()[:250:10] if row["sha256"]]
-    letters = [each for each in letters if b"\r\n\r\n" in each]
+    # What it stores is an mbox: a line that begins with From is changed there.
+    letters = [each for each in letters if b"\r\n\r\n" in each and not re.search(rb"^From ", each, re.M)]
     letters.append(mail("Thunderbird downloads this", "Zeile mit Ünïcode.\n" * 20_000))
     for each in letters:
         demo.deliver(each, target)
@@ -343,16 +349,13 @@ WRITE = (
     COMPOSE
     + """
     await compose(Ci.nsIMsgCompType.New, [], w => {
-      const f = w.gMsgCompose.compFields;
       const file = Cc["@mozilla.org/file/local;1"].createInstance(Ci.nsIFile);
       file.initWithPath(args[1]);
       const a = Cc["@mozilla.org/messengercompose/attachment;1"].createInstance(Ci.nsIMsgAttachment);
       a.url = Services.io.newFileURI(file).spec;
       a.name = file.leafName;
       a.size = file.fileSize;
-      w.SetMsgBodyFrameFocus?.();
       w.document.getElementById("msgSubject").value = args[0];
-      w.MsgComposeFieldsSubject = args[0];
       w.addressRowAddRecipientsArray(w.document.getElementById("addressRowTo"), [args[2]]);
       w.GetCurrentEditor().insertText("Anbei.");
       return w.AddAttachments([a]);
@@ -392,6 +395,13 @@ def test_what_is_too_big_is_refused_where_the_sender_sees_it(
         """
     )
     thunderbird.shot("too-big")
+    thunderbird.script(
+        """
+        const all = Array.from(Services.wm.getEnumerator(null));
+        all.find(x => x.location.href.endsWith("commonDialog.xhtml"))
+          .document.querySelector("dialog").acceptDialog();
+        """
+    )
     assert "too big" in text.lower()
     assert re.search(r"\b552\b", thunderbird.protocol())
     assert not demo.find("Thunderbird sends 10 MiB", user=BOB)

@@ -9,7 +9,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from marionette_driver.marionette import Marionette
 from interop.lab import ALICE, PASSWORD, Demo, environment, eventually, run
 
 SCREEN = "1280x900x24"
-IMAP_LOG = "IMAP:4,SMTP:4"
+IMAP_LOG = "timestamp,IMAP:4,SMTP:4"
 SCRIPT_SECONDS = 100
 
 # What Thunderbird is told before it starts. login_at_startup: a question for a password is modal, and would
@@ -198,8 +197,7 @@ class Thunderbird:
         )
 
     def script(self, body: str, *args: Any) -> Any:
-        """The value an async function with this body returns; `args`, `server`, `root`, `MailServices`, `sleep`,
-        `until(check)`, `folder(name)`, `pane()` and `listener` are there (see SCRIPT)."""
+        """What an async function with this body returns, as JSON; `args` and the names of SCRIPT are there."""
         made = SCRIPT.replace("/*BODY*/", body)
         try:
             answer = self.session.execute_async_script(made, script_args=list(args), new_sandbox=True)
@@ -220,25 +218,12 @@ class Thunderbird:
         return "".join(path.read_text(errors="replace") for path in logs)
 
     def end(self) -> None:
-        if hasattr(self, "session"):
-            quitting = threading.Thread(target=self._quit, daemon=True)
-            quitting.start()
-            quitting.join(15)
         if hasattr(self, "process"):
             self._end_group()
         self.screen.end()
 
-    def _quit(self) -> None:
-        try:
-            self.session._send_message("Marionette:Quit", {"flags": ["eForceQuit"]})
-        except (MarionetteException, OSError):
-            pass
-
     def _end_group(self) -> None:
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            pass
+        """The profile is thrown away: nothing is to be saved."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(self.process.pid, number)
