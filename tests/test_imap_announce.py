@@ -78,9 +78,10 @@ async def _command(client: Client, replica: Replica, command: bytes) -> None:
     forbidden = command.startswith((b"FETCH", b"STORE", b"SEARCH"))
     assert not (forbidden and any(b" EXPUNGE" in answer for answer in answers))
     silent = b".SILENT" in command and answers[-1].startswith(b"t OK")
+    # What others did before is told first; the silent change itself is done at the tagged OK.
+    replica.hear(answers)
     if silent and replica.flags:
         replica.flags[0] = frozenset({b"\\Flagged"})
-    replica.hear(answers)
 
 
 def _outside(world: World, step: bytes) -> None:

@@ -266,9 +266,10 @@ const ended = start => new Promise((done, failed) => start({
   onStartCopy() {}, onProgress() {}, setMessageKey() {}, getMessageId() { return null; },
   onStopCopy(status) { status ? failed(new Error("copy failed: " + status)) : done(true); },
 }));
+// Thunderbird forgets a listener where it has to queue the request behind another: hence no more than 3 s.
 const updated = async f => {
-  await ended(l => f.QueryInterface(Ci.nsIMsgImapMailFolder).updateFolderWithListener(win.msgWindow, l));
-  return f;
+  const asked = ended(l => f.QueryInterface(Ci.nsIMsgImapMailFolder).updateFolderWithListener(win.msgWindow, l));
+  await Promise.race([asked.catch(() => {}), sleep(3000)]);
 };
 const arrived = (f, subject) => until(async () => message(f, subject) ?? void await updated(f), subject);
 // The one window of a type that is open, once it is there.
