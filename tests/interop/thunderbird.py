@@ -246,10 +246,9 @@ const identity = MailServices.accounts.getFirstIdentityForServer(server);
 const win = Services.wm.getMostRecentWindow("mail:3pane");
 const sleep = ms => new Promise(done => setTimeout(done, ms));
 const until = async (check, what = String(check)) => {
-  for (let n = 0; n < 200; n++) {
+  for (const end = Date.now() + 20_000; Date.now() < end; await sleep(100)) {
     const value = await check();
     if (value) return value;
-    await sleep(100);
   }
   throw new Error("not within 20 s: " + what);
 };
