@@ -119,6 +119,9 @@ def test_folders_are_found_and_special_ones_recognised(demo: Demo, thunderbird: 
     )
     fcc = thunderbird.script("return identity.fccFolderURI ?? identity.fccFolder")
     assert fcc.endswith(("/Sent%20Items", "/Sent Items"))
+    thunderbird.script(
+        'await until(() => pane().document.querySelectorAll("#folderTree li").length >= args[0])', 10
+    )
     thunderbird.shot("folders")
 
 

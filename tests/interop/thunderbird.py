@@ -207,7 +207,8 @@ class Thunderbird:
         return answer["value"]
 
     def shot(self, name: str) -> Path:
-        """A picture of the whole screen."""
+        """A picture of the whole screen, once it is painted."""
+        self.script("await new Promise(r => win.requestAnimationFrame(r)); await sleep(400)")
         target = self.shots / f"thunderbird-{name}.png"
         run(["import", "-display", self.screen.display, "-window", "root", target], self.home)
         return target
