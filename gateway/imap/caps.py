@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.imap.spec import State
+from gateway.imap.spec import Enabled, State
 from gateway.wire.fetchatt import Att
 
 # Literals: LITERAL+ alone, never LITERAL- beside it (RFC 7888 section 5 forbids announcing both).
@@ -20,8 +20,8 @@ LOGGED_IN = (
     b"LIST-STATUS",  # RFC 5819
     b"ESEARCH",  # RFC 4731
 )
-# What ENABLE can switch on (RFC 5161); nothing announced needs it yet.
-ENABLABLE: frozenset[bytes] = frozenset()
+# What ENABLE can switch on (RFC 5161), and what that brings with it.
+ENABLABLE: dict[bytes, Enabled] = {}
 
 # FETCH attributes of extensions that are not announced: BAD, like any unknown attribute.
 UNANNOUNCED_ATTS = frozenset({Att.MODSEQ, Att.EMAILID, Att.THREADID, Att.SAVEDATE, Att.PREVIEW})

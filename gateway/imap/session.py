@@ -32,7 +32,7 @@ from gateway.imap.caps import capabilities
 from gateway.imap.context import Channel, Context, Farewell, Gone
 from gateway.imap.literal import IncomingLiteral
 from gateway.imap.replies import reply_to, reply_to_bug
-from gateway.imap.spec import SPECS, Reply, Spec, State
+from gateway.imap.spec import SPECS, Enabled, Reply, Spec, State
 from gateway.mailbox.api import Account, Folder, MailboxStatus
 from gateway.wire.command import Command, Fetch, Status
 from gateway.wire.encode import Kind, Out
@@ -71,6 +71,7 @@ class Session:
         self.out = Out()
         self.account: Account | None = None
         self.selected: Selected | None = None
+        self.enabled = Enabled.NOTHING
         self.literal: IncomingLiteral | None = None  # APPEND's, while that command runs
         self.statuses: dict[str, MailboxStatus] = {}  # asked for together with an earlier, adjacent STATUS
         self.prepared = 0  # FETCHes next in line that were made ready together with an earlier one
@@ -313,12 +314,15 @@ class Session:
 
     # -- events --
 
+    def _parse(self, frame: Frame) -> Command:
+        return parse(frame, self.context.limits, utf8=bool(self.enabled & (Enabled.UTF8 | Enabled.REV2)))
+
     def _parsed_or_raw(self, event: Event) -> Command | Event:
         """A command parsed ahead; what cannot be parsed stays an event and is answered in its turn."""
         if not isinstance(event, Frame):
             return event
         try:
-            return parse(event, self.context.limits)
+            return self._parse(event)
         except GatewayError:
             return event
 
@@ -327,7 +331,7 @@ class Session:
 
     async def _on_frame(self, frame: Frame) -> None:
         try:
-            command = parse(frame, self.context.limits)
+            command = self._parse(frame)
         except GatewayError as error:
             await self._answer(tag_of(frame.line) or b"*", reply_to(error))
         else:

@@ -29,6 +29,17 @@ class State(Flag):
     ANY = NOT_AUTHENTICATED | AUTHENTICATED | SELECTED
 
 
+class Enabled(Flag):
+    """What the client has switched on: by ENABLE (RFC 5161), or, CONDSTORE, by using it (RFC 7162 section 3.1)."""
+
+    NOTHING = 0
+    CONDSTORE = auto()  # RFC 7162: MODSEQ in every FETCH of flags, HIGHESTMODSEQ
+    QRESYNC = auto()  # RFC 7162: VANISHED instead of EXPUNGE
+    UTF8 = auto()  # RFC 6855: mailbox names and strings in UTF-8
+    REV2 = auto()  # RFC 9051: IMAP4rev2's answers
+    UIDONLY = auto()  # RFC 9586: no sequence numbers at all
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What the tagged reply says. `code` without brackets."""

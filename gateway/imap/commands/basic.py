@@ -52,9 +52,11 @@ async def identify(s: Session, cmd: Id) -> None:
 
 @handles(Enable, State.LOGGED_IN, quick=True)
 async def enable(s: Session, cmd: Enable) -> None:
-    """RFC 5161: the answer names what is now on of what was asked for, and is never left out."""
-    enabled = [name for name in cmd.capabilities if name.upper() in ENABLABLE]
-    s.out.untagged(b" ".join([b"ENABLED", *enabled]))
+    """RFC 5161 section 3.1: the answer names what is new of what was asked for, and is never left out."""
+    fresh = [name for name in cmd.capabilities if name in ENABLABLE and ENABLABLE[name] not in s.enabled]
+    for name in fresh:
+        s.enabled |= ENABLABLE[name]
+    s.out.untagged(b" ".join([b"ENABLED", *fresh]))
 
 
 @handles(StartTls, State.NOT_AUTHENTICATED, solo=True)
