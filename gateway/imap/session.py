@@ -10,32 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
-import gateway.imap.auth
-import gateway.imap.commands.append
-import gateway.imap.commands.basic
-import gateway.imap.commands.copy
-import gateway.imap.commands.fetch
-import gateway.imap.commands.folders
-import gateway.imap.commands.idle
-import gateway.imap.commands.search
-import gateway.imap.commands.select
-import gateway.imap.commands.store  # noqa: F401  # each import fills its rows of SPECS
+import gateway.imap.auth  # noqa: F401  # fills its rows of SPECS
 from gateway.core.errors import BadCommand, GatewayError
 from gateway.imap.announce import announce
-from gateway.imap.caps import capabilities
-from gateway.imap.context import Channel, Context, Farewell, Gone
+from gateway.imap.commands import load_handlers
+from gateway.imap.context import Farewell, Gone
 from gateway.imap.literal import IncomingLiteral
 from gateway.imap.replies import reply_to, reply_to_bug
-from gateway.imap.spec import SPECS, Enabled, Reply, Spec, State
-from gateway.mailbox.api import Account, Folder, MailboxStatus
+from gateway.imap.session_state import SessionState
+from gateway.imap.spec import SPECS, Reply, Spec, State
 from gateway.wire.command import Command, Fetch, Status
-from gateway.wire.encode import Kind, Out
+from gateway.wire.encode import Kind
 from gateway.wire.framer import (
     Chunk,
     Continue,
@@ -48,131 +37,15 @@ from gateway.wire.framer import (
     TooLong,
     tag_of,
 )
-from gateway.wire.grammar import parse
 from gateway.wire.grammar_mailbox import parse_append
 
-C = TypeVar("C", bound=Command)
+load_handlers()
 
 
-@dataclass(slots=True)
-class Selected:
-    """The mailbox a session has open. `keywords`: those the client was told of in FLAGS."""
+class Session(SessionState):
+    """One client; `run` is its whole life."""
 
-    folder: Folder
-    keywords: frozenset[bytes] = field(default_factory=frozenset)
-
-
-class Session:
-    """State of one client (RFC 9051 section 3); `run` is its whole life."""
-
-    def __init__(self, channel: Channel, context: Context) -> None:
-        self.channel = channel
-        self.context = context
-        self.out = Out()
-        self.account: Account | None = None
-        self.selected: Selected | None = None
-        self.enabled = Enabled.NOTHING
-        self.literal: IncomingLiteral | None = None  # APPEND's, while that command runs
-        self.statuses: dict[str, MailboxStatus] = {}  # asked for together with an earlier, adjacent STATUS
-        self.prepared = 0  # FETCHes next in line that were made ready together with an earlier one
-        self.failed_logins = 0
-        self.mid_response = False  # a response is half in `out`: nothing may be put between
-        self._ahead: deque[Command | Event] = deque()
-        self._bad_streak = 0
-        self._farewell: Farewell | None = None
-        self._over = False
-        self._busy_since: float | None = None  # when the running command began, if it may take long
-        self._heartbeat: asyncio.Task[None] | None = None
-        self._afterwards: Callable[[], Awaitable[None]] | None = None
-
-    # -- what handlers use --
-
-    @property
-    def state(self) -> State:
-        if self.account is None:
-            return State.NOT_AUTHENTICATED
-        return State.SELECTED if self.selected is not None else State.AUTHENTICATED
-
-    @property
-    def user(self) -> Account:
-        """The account; only handlers of logged-in states may ask."""
-        if self.account is None:
-            raise AssertionError("not logged in")
-        return self.account
-
-    @property
-    def folder(self) -> Folder:
-        """The open mailbox; only handlers of the selected state may ask."""
-        if self.selected is None:
-            raise AssertionError("no mailbox selected")
-        return self.selected.folder
-
-    def capabilities(self) -> bytes:
-        limits = self.context.limits
-        return capabilities(
-            self.state,
-            secure=self.channel.secure,
-            starttls=self.context.tls is not None,
-            plaintext_ok=self.context.settings.allow_plaintext,
-            append_limit=self.account.append_limit() if self.account else limits.append_landable,
-        )
-
-    def login(self, account: Account) -> None:
-        """The credentials were right: from here on the wider limits hold."""
-        self.account = account
-        self.channel.authenticated = True
-        self.channel.framer.authenticated = True
-
-    def choose(self, folder: Folder) -> None:
-        """This mailbox is the selected one from now on."""
-        self.selected = Selected(folder, frozenset(folder.keywords()))
-
-    def hang_up(self, farewell: Farewell | None = None) -> None:
-        """End the session once the running command has been answered; `farewell` follows its reply."""
-        self._over = True
-        self._farewell = farewell
-
-    def afterwards(self, action: Callable[[], Awaitable[None]]) -> None:
-        """Do this once the running command has been answered (STARTTLS's handshake)."""
-        self._afterwards = action
-
-    async def flush(self) -> None:
-        """Hand what is gathered to the connection and wait until the peer keeps up. Gone if it left."""
-        if self.out.size:
-            self.channel.send(self.out.take())
-        await self.channel.drained()
-
-    async def flush_if_full(self) -> None:
-        """Amid a long answer: hand on what is gathered, and let other sessions have their turn."""
-        if self.out.size >= self.context.limits.flush:
-            await self.flush()
-            await asyncio.sleep(0)
-
-    async def leave(self) -> None:
-        """Close the open mailbox, expunging nothing."""
-        selected, self.selected = self.selected, None
-        if selected is not None:
-            await selected.folder.close()
-
-    def upcoming(self, kind: type[C]) -> list[C]:
-        """Commands of this kind that the client has sent already, right behind the running one.
-
-        They stay queued; at most `limits.pipelined` are parsed ahead."""
-        while len(self._ahead) < self.context.limits.pipelined and self._all_ahead_are(kind):
-            event = self.channel.ready_event()
-            if event is None:
-                break
-            self._ahead.append(self._parsed_or_raw(event))
-        found: list[C] = []
-        for item in self._ahead:
-            if not isinstance(item, kind):
-                break
-            found.append(item)
-        return found
-
-    def put_back(self, event: Event) -> None:
-        """This event comes next again, behind the running command."""
-        self._ahead.appendleft(event)
+    _bad_streak = 0  # BAD replies in a row
 
     # -- the life of a session --
 
@@ -201,7 +74,7 @@ class Session:
         for turn in itertools.count(1):
             if self._over:
                 break
-            await self._react(self._ahead.popleft() if self._ahead else await self.channel.next_event())
+            await self._react(await self._ahead.next())
             if turn % self.context.limits.pipelined == 0:
                 await asyncio.sleep(0)  # whoever sends thousands of commands ahead does not hold up others
         if self._farewell is not None:
@@ -215,8 +88,7 @@ class Session:
         self.channel.send(self.out.take())
 
     async def _part(self) -> None:
-        if self._heartbeat is not None:
-            self._heartbeat.cancel()
+        self._heartbeat.stop()
         if self.account is not None:
             self.context.census.leave(f"user {self.account.name}")
         with suppress(GatewayError):
@@ -279,27 +151,14 @@ class Session:
             raise ReadOnlyError("Mailbox is open read-only")
 
     async def _run_alive(self, spec: Spec, command: Command) -> Reply | None:
-        """Run the handler; a long silence is broken between responses, never inside one."""
+        """Run the handler; a long silence is broken."""
         if spec.quick or spec.solo:
             return await spec.run(self, command)
-        self._busy_since = self.context.clock.monotonic()
-        if self._heartbeat is None or self._heartbeat.done():
-            self._heartbeat = asyncio.ensure_future(self._beat())
+        self._heartbeat.begin()
         try:
             return await spec.run(self, command)
         finally:
-            self._busy_since = None
-
-    async def _beat(self) -> None:
-        """Signs of life while commands run. One task for many commands; it ends when it finds none running."""
-        clock, pause = self.context.clock, self.context.settings.keepalive
-        while self._busy_since is not None:
-            quiet = clock.monotonic() - max(self._busy_since, self.channel.silent_since)
-            if quiet >= pause and not self.mid_response:
-                self.out.status(b"*", Kind.OK, "Still working", b"INPROGRESS")
-                self.channel.send(self.out.take())
-                quiet = 0.0
-            await clock.sleep(pause - quiet if quiet < pause else pause)
+            self._heartbeat.end()
 
     async def _answer(self, tag: bytes, reply: Reply) -> None:
         self.context.counters.replies[reply.kind.name] += 1
@@ -313,21 +172,6 @@ class Session:
             await action()
 
     # -- events --
-
-    def _parse(self, frame: Frame) -> Command:
-        return parse(frame, self.context.limits, utf8=bool(self.enabled & (Enabled.UTF8 | Enabled.REV2)))
-
-    def _parsed_or_raw(self, event: Event) -> Command | Event:
-        """A command parsed ahead; what cannot be parsed stays an event and is answered in its turn."""
-        if not isinstance(event, Frame):
-            return event
-        try:
-            return self._parse(event)
-        except GatewayError:
-            return event
-
-    def _all_ahead_are(self, kind: type[Command]) -> bool:
-        return all(isinstance(item, kind) for item in self._ahead)
 
     async def _on_frame(self, frame: Frame) -> None:
         try:

@@ -1,0 +1,48 @@
+"""Signs of life while a command runs: `* OK [INPROGRESS ...]` after a while, and again (RFC 9585).
+
+They stand between responses, never inside one: whoever gives a response in pieces says so in `mid_response`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from gateway.wire.encode import Kind
+
+if TYPE_CHECKING:
+    from gateway.imap.session_state import SessionState
+
+
+class Heartbeat:
+    """Of one session. One task serves many commands; it ends when it finds none running."""
+
+    def __init__(self, session: SessionState) -> None:
+        self._session = session
+        self._since: float | None = None  # when the running command began, if it may take long
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """A command runs from now on."""
+        self._since = self._session.context.clock.monotonic()
+        if self._task is None or self._task.done():
+            self._task = asyncio.ensure_future(self._beat())
+
+    def end(self) -> None:
+        """It is over."""
+        self._since = None
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _beat(self) -> None:
+        session = self._session
+        clock, pause = session.context.clock, session.context.settings.keepalive
+        while self._since is not None:
+            quiet = clock.monotonic() - max(self._since, session.channel.silent_since)
+            if quiet >= pause and not session.mid_response:
+                session.out.status(b"*", Kind.OK, "Still working", b"INPROGRESS")
+                session.channel.send(session.out.take())
+                quiet = 0.0
+            await clock.sleep(pause - quiet if quiet < pause else pause)

@@ -1,0 +1,132 @@
+"""What a session knows, and what handlers may use of it (RFC 9051 section 3). How it runs: `imap/session.py`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from gateway.imap.ahead import Ahead
+from gateway.imap.caps import capabilities
+from gateway.imap.context import Channel, Context, Farewell
+from gateway.imap.heartbeat import Heartbeat
+from gateway.imap.literal import IncomingLiteral
+from gateway.imap.spec import Enabled, State
+from gateway.mailbox.api import Account, Folder, MailboxStatus
+from gateway.wire.command import Command
+from gateway.wire.encode import Out
+from gateway.wire.framer import Event, Frame
+from gateway.wire.grammar import parse
+
+C = TypeVar("C", bound=Command)
+
+
+@dataclass(slots=True)
+class Selected:
+    """The mailbox a session has open. `keywords`: those the client was told of in FLAGS."""
+
+    folder: Folder
+    keywords: frozenset[bytes] = field(default_factory=frozenset)
+
+
+class SessionState:
+    """State of one client, and the verbs of handlers."""
+
+    def __init__(self, channel: Channel, context: Context) -> None:
+        self.channel = channel
+        self.context = context
+        self.out = Out()
+        self.account: Account | None = None
+        self.selected: Selected | None = None
+        self.enabled = Enabled.NOTHING
+        self.literal: IncomingLiteral | None = None  # APPEND's, while that command runs
+        self.statuses: dict[str, MailboxStatus] = {}  # asked for together with an earlier, adjacent STATUS
+        self.prepared = 0  # FETCHes next in line that were made ready together with an earlier one
+        self.failed_logins = 0
+        self.mid_response = False  # a response is half in `out`: nothing may be put between
+        self._ahead = Ahead(channel, context.limits.pipelined, self._parse)
+        self._heartbeat = Heartbeat(self)
+        self._farewell: Farewell | None = None
+        self._over = False
+        self._afterwards: Callable[[], Awaitable[None]] | None = None
+
+    @property
+    def state(self) -> State:
+        if self.account is None:
+            return State.NOT_AUTHENTICATED
+        return State.SELECTED if self.selected is not None else State.AUTHENTICATED
+
+    @property
+    def user(self) -> Account:
+        """The account; only handlers of logged-in states may ask."""
+        if self.account is None:
+            raise AssertionError("not logged in")
+        return self.account
+
+    @property
+    def folder(self) -> Folder:
+        """The open mailbox; only handlers of the selected state may ask."""
+        if self.selected is None:
+            raise AssertionError("no mailbox selected")
+        return self.selected.folder
+
+    def capabilities(self) -> bytes:
+        limits = self.context.limits
+        return capabilities(
+            self.state,
+            secure=self.channel.secure,
+            starttls=self.context.tls is not None,
+            plaintext_ok=self.context.settings.allow_plaintext,
+            append_limit=self.account.append_limit() if self.account else limits.append_landable,
+        )
+
+    def login(self, account: Account) -> None:
+        """The credentials were right: from here on the wider limits hold."""
+        self.account = account
+        self.channel.authenticated = True
+        self.channel.framer.authenticated = True
+
+    def choose(self, folder: Folder) -> None:
+        """This mailbox is the selected one from now on."""
+        self.selected = Selected(folder, frozenset(folder.keywords()))
+
+    def hang_up(self, farewell: Farewell | None = None) -> None:
+        """End the session once the running command has been answered; `farewell` follows its reply."""
+        self._over = True
+        self._farewell = farewell
+
+    def afterwards(self, action: Callable[[], Awaitable[None]]) -> None:
+        """Do this once the running command has been answered (STARTTLS's handshake)."""
+        self._afterwards = action
+
+    async def flush(self) -> None:
+        """Hand what is gathered to the connection and wait until the peer keeps up. Gone if it left."""
+        if self.out.size:
+            self.channel.send(self.out.take())
+        await self.channel.drained()
+
+    async def flush_if_full(self) -> None:
+        """Amid a long answer: hand on what is gathered, and let other sessions have their turn."""
+        if self.out.size >= self.context.limits.flush:
+            await self.flush()
+            await asyncio.sleep(0)
+
+    async def leave(self) -> None:
+        """Close the open mailbox, expunging nothing."""
+        selected, self.selected = self.selected, None
+        if selected is not None:
+            await selected.folder.close()
+
+    def upcoming(self, kind: type[C]) -> list[C]:
+        """Commands of this kind that the client has sent already, right behind the running one.
+
+        They stay queued; at most `limits.pipelined` are parsed ahead."""
+        return self._ahead.upcoming(kind)
+
+    def put_back(self, event: Event) -> None:
+        """This event comes next again, behind the running command."""
+        self._ahead.put_back(event)
+
+    def _parse(self, frame: Frame) -> Command:
+        return parse(frame, self.context.limits, utf8=bool(self.enabled & (Enabled.UTF8 | Enabled.REV2)))
