@@ -7,6 +7,7 @@ by seeded mutations of the same seeds.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 from gateway.core.errors import BadCommand, LimitReached
@@ -74,7 +75,7 @@ def _check_part(data: bytes, part: Part) -> None:
 def header(data: bytes) -> None:
     """Fields tile the block; HEADER.FIELDS and HEADER.FIELDS.NOT of one list share it between them."""
     fields = split(data)
-    assert all(before.end == after.start for before, after in zip(fields, fields[1:], strict=False))
+    assert all(before.end == after.start for before, after in pairwise(fields))
     for field in fields:
         assert not set(unfold(data[field.value : field.end])) & {0, 10, 13}
         assert not set(decoded(data[field.value : field.end])) & {"\0", "\r", "\n"}
