@@ -38,6 +38,7 @@ class Client:
     program: str | None
     version: Callable[[], str]
     also: tuple[str, ...] = ()  # other programs its tests start
+    perl: str = ""  # a Perl module it is
 
 
 def _line(*argv: str, number: int = 0) -> Callable[[], str]:
@@ -77,6 +78,11 @@ CLIENTS: Mapping[str, Client] = {
     "offlineimap": Client("offlineimap", _line("offlineimap", "--version")),
     "getmail": Client("getmail", _line("getmail", "--version")),
     "fetchmail": Client("fetchmail", _line("fetchmail", "--version")),
+    "mail_imapclient": Client(
+        "perl",
+        _line("perl", "-MMail::IMAPClient", "-e", "print $Mail::IMAPClient::VERSION"),
+        perl="Mail::IMAPClient",
+    ),
     "thunderbird": Client("thunderbird", _line("thunderbird", "--version"), ("Xvfb", "import")),
 }
 
@@ -84,7 +90,14 @@ CLIENTS: Mapping[str, Client] = {
 def missing(name: str) -> bool:
     client = CLIENTS[name]
     wanted = (*client.also, client.program) if client.program else client.also
-    return any(shutil.which(program) is None for program in wanted)
+    return any(shutil.which(program) is None for program in wanted) or not _has_perl_module(client.perl)
+
+
+def _has_perl_module(name: str) -> bool:
+    return (
+        not name
+        or subprocess.run(["perl", f"-M{name}", "-e1"], capture_output=True, check=False).returncode == 0
+    )
 
 
 @dataclass
