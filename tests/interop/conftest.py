@@ -1,5 +1,5 @@
 """One demo for all clients; a missing client is said aloud, and fails where GATEWAY_REQUIRE_CLIENTS=1; and the
-table of what passed, to the file GATEWAY_LAB_TABLE or to the terminal."""
+table of what passed, into the file GATEWAY_LAB_TABLE (README.md) or to the terminal."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from interop.lab import CLIENTS, MESSAGES, Demo, missing, start_demo, stop_demo
 
 HERE = Path(__file__).parent
+BEGIN, END = "<!-- client lab: begin -->", "<!-- client lab: end -->"
 _passed: Counter[str] = Counter()
 _failed: Counter[str] = Counter()
 _absent: set[str] = set()
@@ -62,14 +63,20 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def _table() -> list[str]:
-    rows = [("client", "version", "passed", "failed")]
+    """Markdown, as the README has it."""
+    rows = [("client", "version", "scenarios passed", "failed"), ("---",) * 4]
     for name in CLIENTS:
         if _passed[name] or _failed[name]:
             rows.append((name, _version(name), str(_passed[name]), str(_failed[name])))
-    widths = [max(len(row[n]) for row in rows) for n in range(4)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
+    return ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def _put(readme: Path, table: list[str]) -> None:
+    """The table between its two marks, instead of the last run's."""
+    head, _, rest = readme.read_text().partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    assert tail, f"{readme} has no {BEGIN} ... {END}"
+    readme.write_text("\n".join([head + BEGIN, *table, END]) + tail)
 
 
 def _version(name: str) -> str:
@@ -85,7 +92,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         return
     table = _table()
     if target := os.environ.get("GATEWAY_LAB_TABLE"):
-        Path(target).write_text("\n".join(table) + "\n")
+        _put(Path(target), table)
     else:
         terminalreporter.section("client lab")
         for line in table:
