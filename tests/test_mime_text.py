@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import quopri
 import time
+import unicodedata
 
 import pytest
 from hypothesis import given
@@ -12,21 +13,57 @@ from hypothesis import strategies as st
 
 from gateway.mime import text as text_module
 from gateway.mime.part import scan
-from gateway.mime.text import body_finds, casefold_text, header_text, leaf_text
+from gateway.mime.text import body_finds, body_text, casefold_text, header_text, leaf_text
 
 
 def found(message: bytes, *needles: str) -> list[bool]:
     folded = [casefold_text(needle) for needle in needles]
     hits = body_finds(message, scan(message), folded)
+    whole = body_text(message, scan(message), 1 << 30)
+    assert whole is not None
+    assert hits == {needle for needle in folded if needle in whole}
     return [needle in hits for needle in folded]
+
+
+def test_a_text_beyond_the_bound_is_none() -> None:
+    message = b"\r\n" + b"x" * 1000
+    assert body_text(message, scan(message), 999) is None
+    assert body_text(message, scan(message), 1000) == "X" * 1000 + "\0"
 
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("CAFÉ", "cafe\u0301"), ("Straße", "STRASSE"), ("ﬁn", "FIN"), ("ПРИВЕТ", "привет"), ("ABC", "abc")],
+    [
+        ("CAFÉ", "cafe\u0301"),
+        ("ﬁn", "FIN"),
+        ("ПРИВЕТ", "привет"),
+        ("ABC", "abc"),
+        ("ΌΔΟΣ", "όδος"),  # final and other sigma have one titlecase
+        ("ǆ", "Ǆ"),
+        ("ᾳ", "ᾼ"),
+        ("ſea", "SEA"),
+    ],
 )
 def test_strings_compare_without_case_and_composition(one: str, other: str) -> None:
     assert casefold_text(one) == casefold_text(other)
+
+
+@pytest.mark.parametrize(("one", "other"), [("Straße", "STRASSE"), ("İ", "i"), ("ა", "Ა"), ("é", "e")])
+def test_what_i_unicode_casemap_keeps_apart(one: str, other: str) -> None:
+    """Simple mappings only: RFC 5051 section 2 reads UnicodeData.txt, not SpecialCasing.txt."""
+    assert casefold_text(one) != casefold_text(other)
+
+
+def casemap(character: str) -> str:
+    """RFC 5051 section 2, word by word: titlecase, decompose, and again with what came."""
+    titled = character.title()
+    decomposed = unicodedata.normalize("NFKD", titled if len(titled) == 1 else character)
+    return decomposed if decomposed == character else "".join(map(casemap, decomposed))
+
+
+def test_every_character_of_unicode_folds_as_the_rfc_says() -> None:
+    characters = map(chr, (*range(0xD800), *range(0xE000, 0x110000)))
+    assert [c for c in characters if casefold_text(c) != unicodedata.normalize("NFKD", casemap(c))] == []
 
 
 @given(st.text(max_size=40))

@@ -22,6 +22,7 @@ from gateway.mime.section import Source, read
 from gateway.mime.transfer import decode_transfer
 
 _WINDOW = 1 * MIB
+BREAK = "\0"  # between the texts of one message
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
 _INLINE_TAG = re.compile(
     r"</?(?:a|abbr|b|bdo|big|cite|code|del|em|font|i|ins|kbd|mark|s|samp|small|span|strike|strong|sub|sup|tt|u"
@@ -30,15 +31,22 @@ _INLINE_TAG = re.compile(
 )
 _TAG = re.compile(r"<[^<>]*>")
 _BLANKS = re.compile(r"\s+")
+# Of what is decomposed, only these have an uppercase that is not their simple titlecase, which is themselves.
+_HAS_TITLECASE = re.compile("[^\u00df\u10d0-\u10fa\u10fd-\u10ff]+")
 
 
 def casefold_text(text: str) -> str:
-    """The form in which strings are compared: compatibility-decomposed, as i;unicode-casemap has it (RFC
-    5051), with Unicode's full case folding in place of its titlecase mapping. `é` becomes `e` and an
-    accent, so that `caf` and `cafe` are both in `Café`."""
+    """The form in which strings are compared: i;unicode-casemap (RFC 5051 section 2). Every character is
+    replaced by its simple titlecase and decomposed, again and again: `é` is `E` and an accent, so that `caf` and
+    `cafe` are both in `Café`; `ß` has no simple titlecase and is not `ss`."""
     if text.isascii():
-        return text.lower()
-    return unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+        return text.upper()
+    decomposed = unicodedata.normalize("NFKD", text)
+    return unicodedata.normalize("NFKD", _HAS_TITLECASE.sub(_upper, decomposed))
+
+
+def _upper(found: re.Match[str]) -> str:
+    return found[0].upper()
 
 
 def header_text(header: bytes) -> str:
@@ -68,6 +76,21 @@ def body_finds(source: Source, message: Part, needles: Iterable[str]) -> set[str
             longest = max(map(len, missing), default=1)
             tail = tail[-(longest - 1) :] if longest > 1 else ""
     return found
+
+
+def body_text(source: Source, message: Part, bound: int) -> str | None:
+    """All that `body_finds` looks at, folded, texts parted by NUL (which no needle has); None if it has more than
+    `bound` characters. `needle in body_text(...)` is what `body_finds` says of the needle."""
+    pieces: list[str] = []
+    size = 0
+    for leaf_texts in _texts(source, message):
+        for text in leaf_texts:
+            pieces.append(casefold_text(text))
+            size += len(pieces[-1])
+            if size > bound:
+                return None
+        pieces.append(BREAK)
+    return "".join(pieces)
 
 
 def _texts(source: Source, message: Part) -> Iterator[Iterator[str]]:

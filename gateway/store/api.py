@@ -8,7 +8,7 @@ allocated. Ids are compared as bytes (trap 7). All times are integer seconds sin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -233,6 +233,11 @@ class Store(Protocol):
         ...
 
     async def since(self, folder: int, modseq: ModSeq) -> Delta: ...
+    async def expunged(self, folder: int, modseq: ModSeq) -> list[Uid] | None:
+        """UIDs that ended after this mod-sequence, ascending: `since` without its rows. None if tombstones that old
+        were pruned. NoSuchMailbox."""
+        ...
+
     async def reserve_uids(self, folder: int, count: int) -> list[Uid]:
         """UIDs above everything announced or reserved (COPY, MOVE, APPEND know their UID before Graph answers)."""
         ...
@@ -278,6 +283,15 @@ class Store(Protocol):
     async def drop_content(self, account: AccountId, ids: Sequence[MessageId]) -> None:
         """Forget facts, pins and the reference to an original: content changed (`new_generation` does it
         by itself) or the message is gone everywhere. Local state stays (invariant 6)."""
+        ...
+
+    # -- searchable texts: what SEARCH BODY looks at, decoded and folded, by the name of the content (EMAILID) --
+    async def texts(self, account: AccountId, contents: Sequence[str]) -> dict[str, str]:
+        """Those that are kept; the others must be made from the octets again."""
+        ...
+
+    async def put_texts(self, account: AccountId, found: Mapping[str, str]) -> None:
+        """Keep them, sealed, within the store's bound: the oldest go first, at any time. The last put counts."""
         ...
 
     # -- durable originals of APPEND (decision 9): encrypted, content-addressed, referred to by messages --

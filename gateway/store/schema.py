@@ -136,7 +136,19 @@ FIRST = (
     "CREATE INDEX journal_by_account ON journal (account)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST,)  # the n-th brings schema n-1 to n
+SEARCH_TEXTS = (
+    """CREATE TABLE body_text (
+        number INTEGER PRIMARY KEY,  -- grows with age
+        account INTEGER NOT NULL REFERENCES account (key) ON DELETE CASCADE,
+        content TEXT NOT NULL,       -- EMAILID: copies have one text
+        octets INTEGER NOT NULL,     -- of `sealed`
+        sealed BLOB NOT NULL,
+        UNIQUE (account, content)
+    ) STRICT""",
+    "CREATE INDEX body_text_octets ON body_text (octets)",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SEARCH_TEXTS)  # the n-th brings schema n-1 to n
 
 
 def migrate(db: sqlite3.Connection) -> None:

@@ -8,14 +8,14 @@ the modules beside this one.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from gateway.core.types import AccountId, FolderId, MessageId, ModSeq, Uid
 from gateway.store import apply as applying
-from gateway.store import blobs, content, folders, journal, messages
+from gateway.store import blobs, content, folders, journal, messages, texts
 from gateway.store.api import (
     Applied,
     Counts,
@@ -38,6 +38,7 @@ from gateway.store.schema import migrate
 T = TypeVar("T")
 Connection = sqlite3.Connection
 
+TEXT_OCTETS = 512 * 1024 * 1024  # searchable texts, sealed
 BLOB_GRACE = 7 * 24 * 3600  # seconds an unreferenced blob is kept
 PROBE = b"graph-mail-gateway"  # sealed at creation: tells a wrong key before anything is written with it
 
@@ -46,32 +47,39 @@ class SqliteStore:
     """`path`: the database file; its folder is made, 0700. `key`: 32 octets (`keyfile.load_or_create_key`).
 
     `clock`: seconds since 1970. `tombstones`: how many expunged UIDs a folder remembers for `since`.
-    `readers`: threads for reads and sealing. `group`: writes that one commit may take together.
+    `readers`: threads for reads and sealing. `group`: writes that one commit may take together. `text_octets`:
+    how much of searchable texts is kept, 0 for none.
     Every method may raise Unavailable (closed, disk full, I/O error); those on a folder's key NoSuchMailbox
     if it was removed meanwhile; those that open sealed values `errors.Damaged`.
     """
 
     def __init__(
         self, path: Path, *, key: bytes, clock: Callable[[], float],
-        tombstones: int = 65_536, readers: int = 2, group: int = 64,
+        tombstones: int = 65_536, readers: int = 2, group: int = 64, text_octets: int = TEXT_OCTETS,
     ) -> None:  # fmt: skip
         self._engine = Engine(path, readers=readers, group=group)
         self._vault = Vault(key)
         self._clock = clock
         self._tombstones = tombstones
+        self._text_octets = text_octets
 
     # -- life --
 
     async def open(self) -> None:
         """Also SchemaTooNew, WrongKey. Drops blobs that were never adopted."""
         await self._engine.start(partial(_prepare, vault=self._vault))
-        await self.sweep()
+        await self._sweep_blobs()
 
     async def close(self) -> None:
         await self._engine.stop()
 
     async def sweep(self) -> int:
-        """Drop originals nobody refers to, last put over a week ago; returns how many. For a daily round."""
+        """Drop originals nobody refers to, last put over a week ago, and the searchable texts of messages that are
+        gone; returns how many originals. For a daily round."""
+        await self._engine.write(texts.sweep)
+        return await self._sweep_blobs()
+
+    async def _sweep_blobs(self) -> int:
         before = self._now() - BLOB_GRACE
         return await self._engine.write(lambda db: blobs.sweep(db, before))
 
@@ -139,6 +147,9 @@ class SqliteStore:
 
     async def since(self, folder: int, modseq: ModSeq) -> Delta:
         return await self._engine.read(lambda db: messages.since(db, folder, modseq))
+
+    async def expunged(self, folder: int, modseq: ModSeq) -> list[Uid] | None:
+        return await self._engine.read(lambda db: messages.expunged(db, folder, modseq))
 
     async def counts(self, folder: int) -> Counts:
         return await self._engine.read(lambda db: messages.counts(db, folder))
@@ -211,6 +222,20 @@ class SqliteStore:
 
     async def drop_content(self, account: AccountId, ids: Sequence[MessageId]) -> None:
         await self._engine.write(lambda db: content.forget(db, account_key(db, account), ids))
+
+    # -- searchable texts --
+
+    async def texts(self, account: AccountId, contents: Sequence[str]) -> dict[str, str]:
+        def job(db: Connection) -> dict[str, str]:
+            return texts.open_texts(self._vault, account, texts.sealed_texts(db, account, contents))
+
+        return await self._engine.read(job)
+
+    async def put_texts(self, account: AccountId, found: Mapping[str, str]) -> None:
+        if not self._text_octets:
+            return
+        sealed = await self._engine.work(lambda: texts.seal(self._vault, account, found))
+        await self._engine.write(lambda db: texts.put(db, account, sealed, self._text_octets))
 
     # -- durable originals --
 

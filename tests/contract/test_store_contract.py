@@ -805,3 +805,25 @@ async def _history(state: State, steps: list[Any]) -> None:
             assert highest < (await fresh(store)).uid_next
     finally:
         await state.close()
+
+
+# -- searchable texts --
+
+
+async def test_a_text_is_kept_by_the_name_of_its_content(state: State) -> None:
+    store = await state.open()
+    await store.put_texts(ALICE, {"Ma": "HELLO WORLD", "Mb": "\ud800 CAFE\u0301"})
+    await store.put_texts(ALICE, {"Ma": "HELLO AGAIN"})
+    later = await state.open()
+    assert await later.texts(ALICE, ["Ma", "Mb", "Mc"]) == {"Ma": "HELLO AGAIN", "Mb": "\ud800 CAFE\u0301"}
+    assert await later.texts(BOB, ["Ma"]) == {}
+
+
+async def test_texts_of_messages_that_are_gone_are_swept(store: Store) -> None:
+    folder = await ready(store, "a", "b")
+    rows = await store.messages(folder)
+    await store.put_texts(ALICE, {row.email_id: "TEXT" for row in rows})
+    await store.apply(folder, [], ids("a"))
+    assert len(await store.texts(ALICE, [row.email_id for row in rows])) == 2
+    await store.sweep()
+    assert list(await store.texts(ALICE, [row.email_id for row in rows])) == [rows[1].email_id]
