@@ -10,6 +10,7 @@ from gateway.core.errors import CannotDo, NoSuchMailbox
 from gateway.core.types import AccountId, FolderId, ModSeq, SpecialUse
 from gateway.mailbox.names import Tree, canonical, escape, split_new, unescape
 from gateway.store.api import FolderRow
+from gateway.wire.mailboxname import normal
 
 
 def folder(
@@ -30,12 +31,43 @@ def names(*rows: FolderRow) -> list[str]:
 def test_escaping_a_display_name_loses_nothing(name: str) -> None:
     level = escape(name)
     assert "/" not in level
-    assert unescape(level) == name
+    assert normal(level) == level
+    assert unescape(level) == normal(name)
 
 
 @given(st.text(), st.text())
 def test_two_display_names_never_escape_to_one(one: str, other: str) -> None:
-    assert (escape(one) == escape(other)) == (one == other)
+    assert (escape(one) == escape(other)) == (normal(one) == normal(other))
+
+
+@pytest.mark.parametrize(
+    ("display", "level"),
+    [
+        ("e\u0301", "\u00e9"),
+        ("a\u2028b", "a=E2=80=A8b"),
+        ("\x85", "=C2=85"),
+        ("\n\u0300", "=0A=CC=80"),
+        ("=FF", "=3DFF"),
+    ],
+    ids=["decomposed", "line-separator", "c1", "mark-after-escape", "looks-escaped"],
+)
+def test_a_level_is_net_unicode_without_controls(display: str, level: str) -> None:
+    assert escape(display) == level
+
+
+def test_an_escape_that_is_no_utf_8_stands_for_itself() -> None:
+    assert unescape("=FF=41") == "=FF=41"
+
+
+def test_folders_whose_names_differ_in_their_form_only_are_twins() -> None:
+    assert names(folder(1, "\u00e9"), folder(2, "e\u0301")) == ["\u00e9", "\u00e9 (2)"]
+    assert Tree([folder(1, "e\u0301")]).find("e\u0301").name == "\u00e9"
+
+
+@pytest.mark.parametrize("name", ["a\x7fb", "\x85", "a/b\u2029/c", "x\tb"])
+def test_no_name_is_made_with_a_control_character(name: str) -> None:
+    with pytest.raises(CannotDo):
+        split_new(name)
 
 
 def test_a_localised_inbox_is_inbox() -> None:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from gateway.core.errors import CannotDo, NoSuchMailbox
 from gateway.core.types import FolderId, SpecialUse
 from gateway.store.api import FolderRow
+from gateway.wire import mailboxname
+from gateway.wire.mailboxname import DELIMITER, INBOX
 
-DELIMITER = "/"
-INBOX = "INBOX"
 MAX_DISPLAY_NAME = 255  # characters, contract section 5.3
 
 # Folders of Exchange's own housekeeping: never listed (trap 45 for the conversation history).
@@ -28,17 +28,35 @@ NOT_LISTED = frozenset(
 )  # fmt: skip
 
 _USES = {use.value: use for use in SpecialUse}
-_UNSAFE = re.compile(r"[/\x00-\x1f\x7f]|=(?=[0-9A-F]{2})")
-_ESCAPED = re.compile(r"=([0-9A-F]{2})")
+# what RFC 6855 section 3 forbids in names: controls, DEL, line and paragraph separators
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_UNSAFE = re.compile(f"/|{_FORBIDDEN.pattern}|=(?=[0-9A-F]{{2}})")
+_NOT_ASCII = re.compile("[^\x00-\x7f]")
+_ESCAPED = re.compile(r"(?:=[0-9A-F]{2})+")
 
 
 def escape(display_name: str) -> str:
-    """A display name as one level of a path. `unescape(escape(x)) == x`."""
-    return _UNSAFE.sub(lambda found: f"={ord(found[0]):02X}", display_name)
+    """A display name as one level of a path, in Normalization Form C: `unescape(escape(x)) == normal(x)`."""
+    level = _UNSAFE.sub(_hex, mailboxname.normal(display_name))
+    if mailboxname.normal(level) != level:  # a combining mark would join an escape before it
+        return _NOT_ASCII.sub(_hex, level)
+    return level
+
+
+def _hex(found: re.Match[str]) -> str:
+    return "".join(f"={octet:02X}" for octet in found[0].encode("utf-8", "surrogatepass"))
 
 
 def unescape(level: str) -> str:
-    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), level)
+    """The display name; escapes that are not UTF-8 stand for themselves."""
+    return _ESCAPED.sub(_text, level)
+
+
+def _text(found: re.Match[str]) -> str:
+    try:
+        return bytes.fromhex(found[0].replace("=", "")).decode()
+    except UnicodeDecodeError:
+        return found[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +100,14 @@ class Tree:
 
 
 def canonical(name: str) -> str:
-    """INBOX in upper case (RFC 9051 section 5.1), alone and as first level."""
-    head, sep, rest = name.partition(DELIMITER)
-    return f"{INBOX}{sep}{rest}" if head.upper() == INBOX else name
+    """INBOX in upper case, alone and as first level, the rest in Normalization Form C (RFC 9051 section 5.1)."""
+    return mailboxname.canonical(mailboxname.normal(name))
 
 
 def split_new(name: str) -> tuple[str, str]:
     """Parent path ('' for the top) and display name of a mailbox to be made. CannotDo for what Exchange refuses."""
+    if _FORBIDDEN.search(name):
+        raise CannotDo("A mailbox name has no control characters and no line separators")
     parent, _, level = name.rstrip(DELIMITER).rpartition(DELIMITER)
     display = unescape(level)
     above = parent.split(DELIMITER) if DELIMITER in name.rstrip(DELIMITER) else []

@@ -23,10 +23,10 @@ from gateway.wire.chars import (
     QUOTED,
     QUOTED_PAIR,
 )
+from gateway.wire.mailboxname import MailboxName, normal
 
 NUMBER_MAX = 2**32 - 1  # RFC 9051 section 9, number
 NUMBER64_MAX = 2**63 - 1  # number64; mod-sequences, RFC 7162 section 7
-DELIMITER = "/"
 
 _SEQUENCE_SET = re.compile(rb"[0-9:*,]+")
 _SEQUENCE = re.compile(rb"([1-9][0-9]{0,9}|\*)(?::([1-9][0-9]{0,9}|\*))?")
@@ -130,12 +130,12 @@ class Cursor:
         return self._atom_or_string(ASTRING_ATOM)
 
     def list_mailbox(self) -> str:
-        """1*list-char / string, decoded: a name with wildcards."""
-        return self._mailbox_text(self._atom_or_string(LIST_ATOM))
+        """1*list-char / string, decoded: a name with wildcards, in Normalization Form C like names."""
+        return normal(self._mailbox_text(self._atom_or_string(LIST_ATOM)))
 
-    def mailbox(self) -> str:
-        """A mailbox name as text; a first level INBOX in upper case."""
-        return _canonical(self._mailbox_text(self.astring()))
+    def mailbox(self) -> MailboxName:
+        """A mailbox name as text, in Normalization Form C; a first level INBOX in upper case."""
+        return MailboxName.of(self._mailbox_text(self.astring()))
 
     def sequence_set(self) -> Runs:
         """sequence-set without `$`; `n:m` in either order, canonical afterwards."""
@@ -197,6 +197,8 @@ class Cursor:
             raise BadCommand("Quoted string not closed or with characters it cannot hold")
         self.pos = found.end()
         value = found[1]
+        if self.utf8 and not _is_utf8(value):  # RFC 6855 section 3
+            raise BadCommand("Quoted string is not UTF-8")
         return QUOTED_PAIR.sub(rb"\1", value) if b"\\" in value else value
 
     def _literal_header(self) -> re.Match[bytes] | None:
@@ -234,9 +236,14 @@ def _decoded(name: bytes, *, utf8: bool) -> str:
         raise BadCommand("Mailbox name is neither modified UTF-7 nor UTF-8") from error
 
 
-def _canonical(name: str) -> str:
-    first, delimiter, rest = name.partition(DELIMITER)
-    return f"INBOX{delimiter}{rest}" if first.upper() == "INBOX" and first.isascii() else name
+def _is_utf8(value: bytes) -> bool:
+    if value.isascii():
+        return True
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _range(text: bytes) -> Pair:

@@ -21,7 +21,7 @@ from gateway.wire.command import (
     Select,
     Status,
 )
-from gateway.wire.cursor import DELIMITER, Cursor
+from gateway.wire.cursor import Cursor
 from gateway.wire.frame import LiteralHeader, tag_of
 
 SELECT_PARAMETERS = (b"CONDSTORE",)  # RFC 7162 section 3.1.8
@@ -53,8 +53,7 @@ def _select_parameters(c: Cursor) -> tuple[bytes, ...]:
 
 def parse_create(c: Cursor, tag: bytes) -> Command:
     """A delimiter at the end only says that children will follow (RFC 9051 section 6.3.4)."""
-    name = c.mailbox()
-    return Create(tag, name[:-1] if name.endswith(DELIMITER) and name != DELIMITER else name)
+    return Create(tag, c.mailbox().without_last_delimiter())
 
 
 def parse_rename(c: Cursor, tag: bytes) -> Command:
