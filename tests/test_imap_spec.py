@@ -7,7 +7,7 @@ import pytest
 import gateway.imap.session  # noqa: F401  # fills the table
 from gateway.core.runs import Runs
 from gateway.core.types import FlagChange, FlagOp, Flags
-from gateway.imap.caps import capabilities
+from gateway.imap.caps import Offer, capabilities
 from gateway.imap.spec import SPECS, State, handles
 from gateway.wire import command as commands
 from gateway.wire.command import Command, Expunge, Fetch, Move, Search, Store
@@ -68,7 +68,7 @@ def test_trycreate_is_said_where_create_helps() -> None:
 
 def words(state: State, **options: object) -> list[bytes]:
     chosen = {"secure": False, "starttls": True, "plaintext_ok": False, "append_limit": 7, **options}
-    return capabilities(state, **chosen).split(b" ")  # type: ignore[arg-type]
+    return capabilities(state, Offer(**chosen)).split(b" ")  # type: ignore[arg-type]
 
 
 def test_logindisabled_and_starttls_without_tls_only() -> None:

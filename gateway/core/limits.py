@@ -18,6 +18,7 @@ class Limits:
     command_literal: int = 64 * KIB  # octets of one literal outside APPEND, after login: NO [TOOBIG]
     literal_before_login: int = 8 * KIB  # octets: BAD [TOOBIG]
     literals_per_command: int = 1000
+    unannounced_literal: int = 2**63  # (config) octets of a {n+}; LITERAL- has 4096, beyond: BAD [TOOBIG]
     command_total: int = 1 * MIB  # octets of one command with all its literals (not APPEND's message)
     append: int = 150 * MIB  # (config) octets of one APPEND; APPENDLIMIT announces it
     append_landable: int = 35 * MIB  # (config) octets that the mailbox's own size limit lets us land
@@ -27,6 +28,10 @@ class Limits:
     list_items: int = 10_000  # items in one parenthesised list
     list_patterns: int = 100  # mailbox patterns of one LIST
     search_keys: int = 1000
+    sort_criteria: int = 50  # of one SORT
+    search_mailboxes: int = 500  # mailboxes one ESEARCH looks into: NO [LIMIT]
+    updated_searches: int = 16  # of one session (RFC 5267): [NOUPDATE] beyond
+    updated_results: int = 100_000  # messages in the updated searches of one session: [NOUPDATE]
     sequence_ranges: int = 20_000  # ranges in one sequence set
     keywords_per_store: int = 100
     keyword_octets: int = 255
@@ -40,6 +45,7 @@ class Limits:
     connections: int = 10_000  # of one process
     connections_per_address: int = 250
     connections_per_user: int = 250
+    compressed_connections: int = 1000  # (config) of one process, 140 KB each: NO [LIMIT]; 0: not offered
     bad_commands: int = 50  # BADs in a row before BYE
     login_attempts: int = 5  # of one connection before BYE
     login_delay: float = 2.0  # seconds before a failed login is answered

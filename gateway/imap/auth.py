@@ -111,7 +111,7 @@ def _decode(text: bytes) -> bytes:
 
 async def _log_in(s: Session, user: bytes, password: bytes) -> Reply:
     account = await _verified(s, user, password)
-    if not s.context.census.enter(f"user {account.name}", s.context.limits.connections_per_user):
+    if not s.hold(f"user {account.name}", s.context.limits.connections_per_user):
         raise LimitReached("Too many connections of this user")
     s.login(account)
     s.context.counters.logins += 1

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from gateway.imap.spec import Enabled, State
 from gateway.wire.fetchatt import Att
 
-# Literals: LITERAL+ alone, never LITERAL- beside it (RFC 7888 section 5 forbids announcing both).
-ALWAYS = (b"IMAP4rev1", b"LITERAL+", b"SASL-IR", b"ID", b"ENABLE")
+ALWAYS = (b"IMAP4rev1", b"SASL-IR", b"ID", b"ENABLE", b"INPROGRESS")
 MECHANISMS = (b"AUTH=PLAIN", b"AUTH=LOGIN")
 LOGGED_IN = (
     b"IDLE",  # RFC 2177
@@ -20,6 +21,8 @@ LOGGED_IN = (
     b"LIST-STATUS",  # RFC 5819
     b"ESEARCH",  # RFC 4731
 )
+# Only of use to who is logged in, and announced to him alone.
+AFTER_LOGIN = (b"UNAUTHENTICATE",)  # RFC 8437
 # What ENABLE can switch on (RFC 5161), and what that brings with it.
 ENABLABLE: dict[bytes, Enabled] = {}
 
@@ -27,15 +30,40 @@ ENABLABLE: dict[bytes, Enabled] = {}
 UNANNOUNCED_ATTS = frozenset({Att.MODSEQ, Att.EMAILID, Att.THREADID, Att.SAVEDATE, Att.PREVIEW})
 
 
-def capabilities(
-    state: State, *, secure: bool, starttls: bool, plaintext_ok: bool, append_limit: int
-) -> bytes:
-    """The capability list. `starttls`: a certificate is there; `append_limit` in octets (RFC 7889)."""
-    words = list(ALWAYS)
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What depends on the settings and on the connection.
+
+    `starttls`: a certificate is there; `append_limit` in octets (RFC 7889); `literal_minus`: LITERAL- instead of
+    LITERAL+, never both (RFC 7888 section 5); `compress`: it can be switched on; `scram`: every user has a verifier."""
+
+    secure: bool
+    starttls: bool
+    plaintext_ok: bool
+    append_limit: int
+    literal_minus: bool = False
+    compress: bool = False
+    scram: bool = False
+
+
+def capabilities(state: State, offer: Offer) -> bytes:
+    """The capability list."""
+    words = [*ALWAYS, b"LITERAL-" if offer.literal_minus else b"LITERAL+"]
     if state is State.NOT_AUTHENTICATED:
-        if starttls and not secure:
+        if offer.starttls and not offer.secure:
             words.append(b"STARTTLS")
-        words.extend(MECHANISMS if secure or plaintext_ok else (b"LOGINDISABLED",))
+        words.extend(_mechanisms(offer))
+    else:
+        words.extend(AFTER_LOGIN)
     words.extend(LOGGED_IN)
-    words.append(b"APPENDLIMIT=%d" % append_limit)
+    if offer.compress:
+        words.append(b"COMPRESS=DEFLATE")
+    words.append(b"APPENDLIMIT=%d" % offer.append_limit)
     return b" ".join(words)
+
+
+def _mechanisms(offer: Offer) -> tuple[bytes, ...]:
+    """SCRAM does not show a password, yet without TLS nothing protects what follows it."""
+    if not (offer.secure or offer.plaintext_ok):
+        return (b"LOGINDISABLED",)
+    return (b"AUTH=SCRAM-SHA-256", *MECHANISMS) if offer.scram else MECHANISMS

@@ -13,6 +13,7 @@ import structlog
 
 from gateway.imap.context import Context, Farewell, Gone
 from gateway.imap.session import Session
+from gateway.wire.deflate import CorruptError, Deflate
 from gateway.wire.framer import Event, Framer
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("gateway.imap")
 
 READ_AHEAD = 128 * 1024  # octets buffered beyond the running command before the socket is no longer read
+INFLATE = 64 * 1024  # octets taken out of compressed input at a time
 HANDSHAKE = 30.0  # seconds a TLS handshake may take
 
 
@@ -30,13 +32,14 @@ class Connection(asyncio.Protocol):
     def __init__(self, server: ImapServer) -> None:
         self.peer = ""
         self.secure = False
-        self.authenticated = False
+        self._authenticated = False
         self.framer = Framer(server.context.limits)
         self.silent_since = 0.0
         self.task: asyncio.Task[None] | None = None
         self._server = server
         self._context: Context = server.context
         self._transport: asyncio.Transport | None = None
+        self._deflate: Deflate | None = None  # set while the connection is compressed
         self._farewell: Farewell | None = None
         self._reading = True
         self._eof = False
@@ -44,7 +47,8 @@ class Connection(asyncio.Protocol):
         self._input: asyncio.Future[None] | None = None  # set while the session waits for octets
         self._room: asyncio.Future[None] | None = None  # set while the peer is slow
         self._waits: list[float] = []  # since when the session waits for the peer: input, room, or both
-        self._began = self._now()
+        self._began = self._now()  # the time to log in
+        self._watcher: asyncio.Task[None] | None = None
 
     # -- asyncio.Protocol --
 
@@ -58,8 +62,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._context.counters.octets_in += len(data)
-        self.framer.feed(data)
-        if self.framer.buffered > READ_AHEAD:
+        (self._deflate or self.framer).feed(data)
+        if self._unread > READ_AHEAD:
             self._read(False)
         self._wake()
 
@@ -86,13 +90,27 @@ class Connection(asyncio.Protocol):
 
     # -- Channel --
 
+    @property
+    def authenticated(self) -> bool:
+        return self._authenticated
+
+    @authenticated.setter
+    def authenticated(self, now: bool) -> None:
+        """Whoever logs out has the full time for the next login."""
+        if self._authenticated and not now:
+            self._began = self._now()
+            self._watch_anew()
+        self._authenticated = now
+
     async def next_event(self) -> Event:
         while True:
             if self._farewell is not None:
                 raise self._farewell
-            event = self.framer.next_event()
-            if event is not None:
+            if (event := self.framer.next_event()) is not None:
                 return event
+            if self._inflate():
+                await asyncio.sleep(0)  # a little input may be a great deal of work
+                continue
             if self._eof or self._lost.done():
                 raise Gone
             self._read(True)
@@ -100,11 +118,14 @@ class Connection(asyncio.Protocol):
             await self._wait(self._input)
 
     def ready_event(self) -> Event | None:
-        return self.framer.next_event()
+        event = self.framer.next_event()
+        return self.framer.next_event() if event is None and self._inflate() else event
 
     def send(self, data: bytes) -> None:
         if self._transport is None or self._lost.done():
             return
+        if self._deflate is not None:
+            data = self._deflate.pack(data)
         self._context.counters.octets_out += len(data)
         self.silent_since = self._now()
         self._transport.write(data)
@@ -116,6 +137,20 @@ class Connection(asyncio.Protocol):
                 raise Gone  # a peer that takes nothing would not take a farewell, either
         if self._lost.done():
             raise Gone
+
+    @property
+    def compressed(self) -> bool:
+        return self._deflate is not None
+
+    def compress(self) -> None:
+        self._deflate = Deflate()
+        self._deflate.feed(self.framer.withdraw())
+
+    def stop_compression(self) -> None:
+        deflate, self._deflate = self._deflate, None
+        if deflate is not None:
+            self.send(deflate.last())
+            self.framer.feed(deflate.rest())
 
     async def start_tls(self) -> None:
         """No await between the framer's reset and the loop's start_tls, which stops reading at once: every
@@ -154,6 +189,11 @@ class Connection(asyncio.Protocol):
                 return
             await self._context.clock.sleep(left)
 
+    def _watch_anew(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+        self._watcher = asyncio.ensure_future(self._watch())
+
     def _deadline(self) -> float:
         """A running command has no deadline; it is looked at again after a full pause."""
         limits = self._context.limits
@@ -174,13 +214,14 @@ class Connection(asyncio.Protocol):
             self.send(b"* BYE %b\r\n" % refusal.encode())
             await self._close()
             return
-        watch = asyncio.ensure_future(self._watch())
+        self._watch_anew()
         try:
             await Session(self, self._context).run()
         except Exception as error:
             log.error("imap.session", error=type(error).__name__)
         finally:
-            watch.cancel()
+            if self._watcher is not None:
+                self._watcher.cancel()
             self._server.dismiss(self)
             await self._close()
 
@@ -209,6 +250,22 @@ class Connection(asyncio.Protocol):
         waiting, self._input = self._input, None
         if waiting is not None and not waiting.done():
             waiting.set_result(None)
+
+    @property
+    def _unread(self) -> int:
+        """Octets that have come ahead of what the session asked for."""
+        return self.framer.buffered + (self._deflate.pending if self._deflate is not None else 0)
+
+    def _inflate(self) -> bool:
+        """Give the framer the next piece of compressed input; False if there is none. Farewell: it is broken."""
+        if self._deflate is None:
+            return False
+        try:
+            plain = self._deflate.read(INFLATE)
+        except CorruptError:
+            raise Farewell("Compressed input is broken") from None
+        self.framer.feed(plain)
+        return bool(plain)
 
     def _read(self, on: bool) -> None:
         if self._transport is None or self._reading is on or self._transport.is_closing():

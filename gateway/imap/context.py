@@ -120,6 +120,17 @@ class Channel(Protocol):
         """When octets were last sent (monotonic)."""
         ...
 
+    @property
+    def compressed(self) -> bool: ...
+
+    def compress(self) -> None:
+        """From the next octet on both directions are compressed (RFC 4978), also what has come and was not read."""
+        ...
+
+    def stop_compression(self) -> None:
+        """From the next octet on both directions are plain again (RFC 8437 section 4.1). Without effect if they are."""
+        ...
+
     async def start_tls(self) -> None:
         """Forget what came in plain text, then shake hands (RFC 9051 section 6.2.1)."""
         ...

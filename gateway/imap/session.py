@@ -89,8 +89,8 @@ class Session(SessionState):
 
     async def _part(self) -> None:
         self._heartbeat.stop()
-        if self.account is not None:
-            self.context.census.leave(f"user {self.account.name}")
+        for key in tuple(self._held):
+            self.release(key)
         with suppress(GatewayError):
             await self.leave()
 

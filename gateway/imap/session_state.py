@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from gateway.imap.ahead import Ahead
-from gateway.imap.caps import capabilities
+from gateway.imap.caps import Offer, capabilities
 from gateway.imap.context import Channel, Context, Farewell
 from gateway.imap.heartbeat import Heartbeat
 from gateway.imap.literal import IncomingLiteral
@@ -19,15 +20,23 @@ from gateway.wire.encode import Out
 from gateway.wire.framer import Event, Frame
 from gateway.wire.grammar import parse
 
+if TYPE_CHECKING:
+    from gateway.imap.contexts import UpdatedSearch
+
+LITERAL_MINUS = 4096  # octets of a non-synchronizing literal, RFC 7888 section 5
 C = TypeVar("C", bound=Command)
 
 
 @dataclass(slots=True)
 class Selected:
-    """The mailbox a session has open. `keywords`: those the client was told of in FLAGS."""
+    """The mailbox a session has open. `keywords`: those the client was told of in FLAGS. `saved`: UIDs of the last
+    SEARCH RETURN (SAVE), ascending (RFC 5182); they are forgotten with the mailbox. `contexts`: searches that are
+    kept up to date (RFC 5267), by tag."""
 
     folder: Folder
     keywords: frozenset[bytes] = field(default_factory=frozenset)
+    saved: array[int] = field(default_factory=lambda: array("I"))
+    contexts: dict[bytes, UpdatedSearch] = field(default_factory=dict)
 
 
 class SessionState:
@@ -49,6 +58,7 @@ class SessionState:
         self._heartbeat = Heartbeat(self)
         self._farewell: Farewell | None = None
         self._over = False
+        self._held: set[str] = set()  # keys of the census
         self._afterwards: Callable[[], Awaitable[None]] | None = None
 
     @property
@@ -72,20 +82,34 @@ class SessionState:
         return self.selected.folder
 
     def capabilities(self) -> bytes:
-        limits = self.context.limits
-        return capabilities(
-            self.state,
+        """The list for this state, this connection and these settings."""
+        settings, limits = self.context.settings, self.context.limits
+        offer = Offer(
             secure=self.channel.secure,
             starttls=self.context.tls is not None,
-            plaintext_ok=self.context.settings.allow_plaintext,
+            plaintext_ok=settings.allow_plaintext,
             append_limit=self.account.append_limit() if self.account else limits.append_landable,
+            literal_minus=limits.unannounced_literal == LITERAL_MINUS,
+            compress=limits.compressed_connections > 0 and not self.channel.compressed,
         )
+        return capabilities(self.state, offer)
 
     def login(self, account: Account) -> None:
         """The credentials were right: from here on the wider limits hold."""
         self.account = account
         self.channel.authenticated = True
         self.channel.framer.authenticated = True
+
+    def logout(self) -> None:
+        """Nobody is logged in any more, and nothing of whoever was is remembered; the mailbox has been left."""
+        if self.account is not None:
+            self.release(f"user {self.account.name}")
+        self.account = None
+        self.channel.authenticated = False
+        self.channel.framer.authenticated = False
+        self.enabled = Enabled.NOTHING
+        self.statuses.clear()
+        self.prepared = 0
 
     def choose(self, folder: Folder) -> None:
         """This mailbox is the selected one from now on."""
@@ -99,6 +123,19 @@ class SessionState:
     def afterwards(self, action: Callable[[], Awaitable[None]]) -> None:
         """Do this once the running command has been answered (STARTTLS's handshake)."""
         self._afterwards = action
+
+    def hold(self, key: str, bound: int) -> bool:
+        """Take one of `bound` places of this kind in the process; False: there is none left."""
+        if not self.context.census.enter(key, bound):
+            return False
+        self._held.add(key)
+        return True
+
+    def release(self, key: str) -> None:
+        """Give a place back, if one is held. What is held when the session ends is given back then."""
+        if key in self._held:
+            self._held.remove(key)
+            self.context.census.leave(key)
 
     async def flush(self) -> None:
         """Hand what is gathered to the connection and wait until the peer keeps up. Gone if it left."""

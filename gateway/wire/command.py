@@ -13,6 +13,7 @@ from typing import ClassVar
 from gateway.core.runs import Runs
 from gateway.core.types import FlagChange, Flags
 from gateway.wire.fetchatt import FetchItem
+from gateway.wire.page import Page
 from gateway.wire.searchkey import SearchKey
 
 
@@ -71,20 +72,45 @@ class Login(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class Compress(Command):
+    """RFC 4978; `algorithm` in upper case."""
+
+    algorithm: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Unauthenticate(Command):
+    """RFC 8437."""
+
+
+@dataclass(frozen=True, slots=True)
 class Enable(Command):
     capabilities: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Resync:
+    """QRESYNC's argument (RFC 7162 section 3.2.5): what the client knows of the mailbox. `known`: its UIDs, None for
+    all there ever were. `match`: message numbers and the UIDs it had under them, as many of each."""
+
+    uid_validity: int
+    modseq: int
+    known: Runs | None = None
+    match: tuple[Runs, Runs] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Select(Command):
     mailbox: str
     condstore: bool = False
+    qresync: Resync | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Examine(Command):
     mailbox: str
     condstore: bool = False
+    qresync: Resync | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,20 +170,38 @@ class Status(Command):
 
 
 @dataclass(frozen=True, slots=True)
-class AppendStart(Command):
-    """APPEND up to its message literal: what the session must decide on before it sends `+`.
+class Announcement:
+    """What precedes a message's octets in APPEND and REPLACE: what to decide on before `+` is sent.
 
-    The framer stops at the literal; the message's octets follow as chunks, never in a command value.
-    `internal_date` is seconds since 1970 UTC, None for now. `size` is the literal's octets,
-    `sync` whether the client waits for `+`.
+    `internal_date` is seconds since 1970 UTC, None for now. `size` is the literal's octets; `binary`: it is a
+    literal8 (RFC 3516); `utf8`: in the form `UTF8 (~{n}` (RFC 6855 section 4), whose parenthesis follows it.
     """
 
-    mailbox: str
     flags: Flags
     internal_date: int | None
     size: int
-    sync: bool
     zone_minutes: int = 0
+    binary: bool = False
+    utf8: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AppendStart(Command):
+    """APPEND up to its first message's literal. The message's octets follow as chunks, never in a command value;
+    after them another `Announcement` (RFC 3502) or the command's end."""
+
+    mailbox: str
+    first: Announcement
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceStart(Command):
+    """REPLACE and UID REPLACE up to their message's literal (RFC 8508). `id`: one number, 0 in its range is `*`."""
+
+    by_uid: bool
+    id: Runs
+    mailbox: str
+    first: Announcement
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +234,13 @@ class UidExpunge(Command):
 
 @dataclass(frozen=True, slots=True)
 class Search(Command):
-    """`returns` is None for plain SEARCH, else ESEARCH's options in upper case (RFC 4731)."""
+    """`returns` is None for plain SEARCH, else ESEARCH's options in upper case (`grammar_returns.OPTIONS`); `page` is
+    PARTIAL's range."""
 
     by_uid: bool
     key: SearchKey
     returns: tuple[bytes, ...] | None = None
+    page: Page | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +250,7 @@ class Fetch(Command):
     items: tuple[FetchItem, ...]
     changed_since: int | None = None
     vanished: bool = False
+    page: Page | None = None  # RFC 9394, of UID FETCH
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ RFC 9051 sections 2.2 and 4.3, RFC 7888. How a session uses it:
                 ...                         #   exchange or IDLE waits for: `event.line`, raw
             case Continue():                # a synchronizing literal of an ordinary command is welcome:
                 write(b"+ OK\\r\\n")           #   write the continuation, ask for the next event
-            case LiteralHeader():           # APPEND's message: decide now, by exactly one of
+            case LiteralHeader():           # APPEND's or REPLACE's message: decide now, by exactly one of
                 framer.stream_literal()     #   Chunks follow, then a Frame with the rest of the line (or
                                             #   another LiteralHeader); if `event.sync`, write `+` first
                 framer.abandon_literal()    #   sync only: the command ends here, answer tagged NO/BAD
@@ -34,11 +34,12 @@ States, and what moves them:
     state    input                                    event           next
     -------  ---------------------------------------  --------------  -------------------------------
     LINE     a line without literal header            Frame           LINE
-             ..{n} or ..{n+}, APPEND's message        LiteralHeader   DECIDE
+             ..{n} or ..{n+}, a message               LiteralHeader   DECIDE
              ..{n} within limits                      Continue        COLLECT
              ..{n+} within limits                     -               COLLECT
              ..{n} over a limit                       TooLong         LINE (the client sends no octets)
              ..{n+} over a limit                      -               DROP n octets, then LINE_END
+             ..{n+} above `unannounced_literal`       -               the same; also of a message
              longer than `limits.line`                -               LINE_END
     DECIDE   accept_literal()                         -               COLLECT
              stream_literal()                         -               STREAM
@@ -61,13 +62,12 @@ the grammar's business. The events depend on the octets alone, never on how they
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
 
 from gateway.core.limits import DEFAULT_LIMITS, Limits
-from gateway.wire.chars import LITERAL_HEADER, LITERAL_HEADER_OCTETS, TAG_CHAR_CLASS
+from gateway.wire.announced import Announced, announced, is_message
+from gateway.wire.chars import LITERAL_HEADER_OCTETS
 from gateway.wire.frame import (
     Chunk,
     Continue,
@@ -86,8 +86,6 @@ __all__ = [  # the framer's events are its interface
     "TooLong", "tag_of",
 ]  # fmt: skip
 
-# A literal right after the verb is APPEND's mailbox; any other is its message.
-_APPEND = re.compile(rb"[%b]+ APPEND (~?\{[0-9]+\+?\}\Z)?" % TAG_CHAR_CLASS, re.IGNORECASE)
 _TAG_OCTETS = 256  # the longest tag and its space
 
 
@@ -101,15 +99,6 @@ class _State(Enum):
     OUTCOME = auto()  # the dropped command is over: tell it
     OVERFLOW = auto()
     DEAD = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class _Announced:
-    """A literal header, read and not yet decided upon."""
-
-    size: int
-    sync: bool
-    binary: bool
 
 
 class _Again(Enum):
@@ -145,7 +134,7 @@ class Framer:
         self._literals = 0
         self._left = 0  # octets of the literal still to come
         self._dropped = 0  # octets of this command announced and refused
-        self._announced = _Announced(0, sync=False, binary=False)
+        self._announced = Announced(0, sync=False, binary=False)
         self._outcome: TooLong | Swallowed | None = None  # of a command that is being dropped
 
     def feed(self, data: bytes) -> None:
@@ -173,17 +162,17 @@ class Framer:
     def accept_literal(self) -> None:
         """Collect the announced literal into the command, under the limits of any other literal: over one of
         them the command is dropped and TooLong comes (so write `+` only for what is within limits)."""
-        announced = self._undecided()
-        if (excess := self._excess(announced.size)) is not None:
-            self._outcome = TooLong(self._tag, excess)
-            self._drop(announced)
+        literal = self._undecided()
+        if (excess := self._excess(literal.size)) is not None:
+            self._give_up(literal, excess)
         else:
-            self._collect(announced.size)
+            self._collect(literal.size)
 
     def stream_literal(self) -> None:
         """Give the announced literal out in Chunks; its size is not limited here."""
         self._left = self._undecided().size
         self._parts = []
+        self._line_octets = 0  # of each message anew: how many there are is the session's to bound
         self._resumed = True
         self._state = _State.STREAM
 
@@ -201,9 +190,9 @@ class Framer:
 
     def refuse_literal(self) -> None:
         """Abandon or swallow, as the announced literal demands; `Swallowed` follows in both cases."""
-        announced = self._undecided()
+        literal = self._undecided()
         self._outcome = Swallowed(self._tag)
-        self._drop(announced)
+        self._drop(literal)
 
     def reset(self) -> int:
         """Forget everything buffered and begun, e.g. after STARTTLS; returns how many octets were dropped."""
@@ -211,6 +200,13 @@ class Framer:
         self._buffer.clear()
         self._begin()
         return dropped
+
+    def withdraw(self) -> bytes:
+        """Give back what was fed and not yet asked for, e.g. after COMPRESS; between two commands only."""
+        unread = bytes(self._buffer)
+        self._buffer.clear()
+        self._scanned = 0
+        return unread
 
     # -- readers: one per state, each an event, None for "more octets", or AGAIN --
 
@@ -257,10 +253,10 @@ class Framer:
             del self._buffer[: -(LITERAL_HEADER_OCTETS + 1)]
             self._scanned = len(self._buffer)
             return None
-        announced = _announced(self._take_line(end))
-        if announced is None or announced.sync:
+        literal = announced(self._take_line(end))
+        if literal is None or literal.sync:
             return self._conclude()
-        return self._drop(announced)
+        return self._drop(literal)
 
     def _read_outcome(self) -> Event | _Again | None:
         return self._conclude()
@@ -280,36 +276,40 @@ class Framer:
         self._parts.append(line)
         self._line_octets += len(line)
         self._total += len(line)
-        announced = _announced(line)
-        if announced is None:
+        literal = announced(line)
+        if literal is None:
             return self._finish()
         if self._tag is None and not self._resumed:
             self._tag = tag_of(self._parts[0])
+        if not literal.sync and literal.size > self._limits.unannounced_literal:
+            return self._give_up(literal, Excess.UNANNOUNCED)
         if self._is_message():
-            self._announced = announced
+            self._announced = literal
             self._state = _State.DECIDE
-            return LiteralHeader(tuple(self._parts), announced.size, announced.sync, announced.binary)
-        return self._on_literal(announced)
+            return LiteralHeader(tuple(self._parts), literal.size, literal.sync, literal.binary)
+        return self._on_literal(literal)
 
     def _finish(self) -> Frame:
         frame = Frame(tuple(self._parts))
         self._begin()
         return frame
 
-    def _on_literal(self, announced: _Announced) -> Event | _Again:
+    def _on_literal(self, literal: Announced) -> Event | _Again:
         """An ordinary literal follows."""
-        if (excess := self._excess(announced.size)) is not None:
-            self._outcome = TooLong(self._tag, excess)
-            return self._drop(announced)
-        self._collect(announced.size)
-        return Continue(announced.size) if announced.sync else _Again.AGAIN
+        if (excess := self._excess(literal.size)) is not None:
+            return self._give_up(literal, excess)
+        self._collect(literal.size)
+        return Continue(literal.size) if literal.sync else _Again.AGAIN
+
+    def _give_up(self, literal: Announced, excess: Excess) -> _Again:
+        self._outcome = TooLong(self._tag, excess)
+        return self._drop(literal)
 
     def _is_message(self) -> bool:
         """Whether the literal just announced is one to stream."""
         if self._resumed:
             return True
-        match = _APPEND.match(self._parts[0]) if self.authenticated else None
-        return match is not None and (len(self._parts) > 1 or match[1] is None)
+        return self.authenticated and is_message(self._parts)
 
     def _excess(self, size: int) -> Excess | None:
         """The bound that collecting `size` more octets would break."""
@@ -327,7 +327,7 @@ class Framer:
         self._literals += 1
         self._state = _State.COLLECT
 
-    def _undecided(self) -> _Announced:
+    def _undecided(self) -> Announced:
         if self._state is not _State.DECIDE:
             raise RuntimeError("no literal is waiting for a decision")
         return self._announced
@@ -342,14 +342,14 @@ class Framer:
         self._state = _State.LINE_END
         return _Again.AGAIN
 
-    def _drop(self, announced: _Announced) -> _Again:
+    def _drop(self, literal: Announced) -> _Again:
         """Give the command up at this literal; of a synchronizing one no octets will come."""
         self._parts = []
-        if announced.sync:
+        if literal.sync:
             self._state = _State.OUTCOME
             return _Again.AGAIN
-        self._dropped += announced.size
-        self._left = announced.size
+        self._dropped += literal.size
+        self._left = literal.size
         self._state = _State.OVERFLOW if self._dropped > self._swallow_limit else _State.DROP
         return _Again.AGAIN
 
@@ -397,11 +397,3 @@ _READERS: dict[_State, _Reader] = {
     _State.OVERFLOW: Framer._read_overflow,
     _State.DEAD: Framer._read_nothing,
 }
-
-
-def _announced(line: bytes) -> _Announced | None:
-    """The literal header a line ends in."""
-    match = LITERAL_HEADER.search(line[-LITERAL_HEADER_OCTETS:])
-    if match is None:
-        return None
-    return _Announced(int(match[2]), sync=not match[3], binary=bool(match[1]))

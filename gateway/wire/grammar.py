@@ -19,6 +19,7 @@ from gateway.wire.command import (
     Check,
     Close,
     Command,
+    Compress,
     Copy,
     Delete,
     Enable,
@@ -36,21 +37,24 @@ from gateway.wire.command import (
     Store,
     Subscribe,
     UidExpunge,
+    Unauthenticate,
     Unselect,
     Unsubscribe,
 )
 from gateway.wire.cursor import NUMBER64_MAX, Cursor
 from gateway.wire.frame import Frame, tag_of
+from gateway.wire.grammar_append import parse_without_message
 from gateway.wire.grammar_fetch import parse_fetch
 from gateway.wire.grammar_mailbox import (
     parse_create,
     parse_list,
     parse_lsub,
     parse_rename,
-    parse_select,
     parse_status,
 )
 from gateway.wire.grammar_search import parse_search
+from gateway.wire.grammar_select import parse_select
+from gateway.wire.grammar_sort import parse_cancel_update, parse_esearch, parse_sort, parse_thread
 
 Parser = Callable[[Cursor, bytes], Command]
 
@@ -153,7 +157,7 @@ def _one_mailbox(cls: type[Delete] | type[Subscribe] | type[Unsubscribe]) -> Par
 
 def _store(c: Cursor, tag: bytes, *, by_uid: bool) -> Command:
     """store-att-flags takes a list in parentheses or bare flags (RFC 9051 section 9)."""
-    ids = c.sequence_set()
+    ids = c.message_set()
     c.space()
     unchanged_since = _unchanged_since(c) if c.at(b"(") else None
     item = STORE_ITEMS.get(c.word("a STORE item"))
@@ -178,7 +182,7 @@ def _unchanged_since(c: Cursor) -> ModSeq:
 
 def _copy_or_move(cls: type[Copy] | type[Move], by_uid: bool) -> Parser:
     def parse_copy(c: Cursor, tag: bytes) -> Command:
-        ids = c.sequence_set()
+        ids = c.message_set()
         c.space()
         return cls(tag, by_uid, ids, c.mailbox())
 
@@ -189,11 +193,6 @@ def _uid(c: Cursor, tag: bytes) -> Command:
     return _parser(c, _UID_COMMANDS)(c, tag)
 
 
-def _append(c: Cursor, tag: bytes) -> Command:
-    """APPEND's message is announced by the framer; a whole frame of it has none, or came before login."""
-    raise BadCommand("APPEND needs a login and its message as a literal")
-
-
 def _on_messages(by_uid: bool) -> dict[bytes, tuple[Parser, bool]]:
     """The commands that exist with and without UID."""
     return {
@@ -202,6 +201,9 @@ def _on_messages(by_uid: bool) -> dict[bytes, tuple[Parser, bool]]:
         b"FETCH": (lambda c, tag: parse_fetch(c, tag, by_uid=by_uid), True),
         b"STORE": (lambda c, tag: _store(c, tag, by_uid=by_uid), True),
         b"SEARCH": (lambda c, tag: parse_search(c, tag, by_uid=by_uid), True),
+        b"REPLACE": (parse_without_message, True),
+        b"SORT": (lambda c, tag: parse_sort(c, tag, by_uid=by_uid), True),
+        b"THREAD": (lambda c, tag: parse_thread(c, tag, by_uid=by_uid), True),
     }
 
 
@@ -216,6 +218,7 @@ _BARE: dict[bytes, type[Command]] = {
     b"CLOSE": Close,
     b"UNSELECT": Unselect,
     b"EXPUNGE": Expunge,
+    b"UNAUTHENTICATE": Unauthenticate,
 }
 _COMMANDS: dict[bytes, tuple[Parser, bool]] = {
     **{word: (_bare(cls), False) for word, cls in _BARE.items()},
@@ -223,6 +226,7 @@ _COMMANDS: dict[bytes, tuple[Parser, bool]] = {
     b"AUTHENTICATE": (_authenticate, True),
     b"LOGIN": (_login, True),
     b"ENABLE": (_enable, True),
+    b"COMPRESS": (lambda c, tag: Compress(tag, c.word("an algorithm")), True),
     b"SELECT": (parse_select(Select), True),
     b"EXAMINE": (parse_select(Examine), True),
     b"CREATE": (parse_create, True),
@@ -233,11 +237,13 @@ _COMMANDS: dict[bytes, tuple[Parser, bool]] = {
     b"LIST": (parse_list, True),
     b"LSUB": (parse_lsub, True),
     b"STATUS": (parse_status, True),
-    b"APPEND": (_append, True),
+    b"APPEND": (parse_without_message, True),
+    b"ESEARCH": (parse_esearch, True),
+    b"CANCELUPDATE": (parse_cancel_update, True),
     b"UID": (_uid, True),
     **_on_messages(by_uid=False),
 }
 _UID_COMMANDS: dict[bytes, tuple[Parser, bool]] = {
     **_on_messages(by_uid=True),
-    b"EXPUNGE": (lambda c, tag: UidExpunge(tag, c.sequence_set()), True),
+    b"EXPUNGE": (lambda c, tag: UidExpunge(tag, c.message_set()), True),
 }

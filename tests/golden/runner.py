@@ -7,7 +7,8 @@ point. Lines:
     fixture words          what there is before the first line (`backend.Options`)
     C1: text               connection 1 sends this line (all are brought to `fixture start` beforehand)
     C1% text               the same, raw: Python escapes, no CRLF added
-    C1! starttls           TLS from here on; `close`, `shut` (half-close)
+    C1! starttls           TLS from here on; `close`, `shut` (half-close); `compress`, `plain`: DEFLATE from here
+                           on, or no longer
     S1: text               the next response on connection 1, exactly
     S1? text               one of the next responses: neighbouring S1? lines may come in any order
     S1~ regex              the next response matches; `(?P<name>...)` is remembered, and `$name` used later
@@ -38,6 +39,7 @@ from itertools import groupby
 from pathlib import Path
 
 from golden.backend import Backend, BackendFactory
+from golden.deflate import CompressingWriter, Inflow
 from golden.options import PASSWORD, USER, Options, words
 
 HERE = Path(__file__).parent
@@ -124,8 +126,22 @@ class Connection:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
-        self.writer = writer
+        self.writer: asyncio.StreamWriter | CompressingWriter = writer
+        self._inflow: Inflow | None = None
         self.closed = False  # the end was seen
+
+    def compress(self, on: bool) -> None:
+        """Begin or end compression. What comes is inflated until the server ends it."""
+        if not on:
+            assert isinstance(self.writer, CompressingWriter)
+            self.writer = self.writer.inner
+            return
+        assert not isinstance(self.writer, CompressingWriter)
+        self.writer = CompressingWriter(self.writer)
+        if self._inflow is None:
+            self._inflow = Inflow(self._reader)
+            self._reader = self._inflow.reader
+        self._inflow.begin()
 
     async def response(self) -> bytes:
         """One response without its CRLF, literals included; b"<closed>" at the end."""
@@ -257,6 +273,8 @@ class Player:
             if self.backend.tls is None:
                 raise ValueError("the transcript needs `fixture tls`")
             await connection.writer.start_tls(self.backend.tls, server_hostname="localhost")
+        elif step.text in ("compress", "plain"):
+            connection.compress(step.text == "compress")
         elif step.text == "shut":
             connection.writer.write_eof()
         else:
