@@ -111,6 +111,14 @@ class MailboxClient(Protocol):
     async def find_by_message_id(
         self, internet_message_id: str, folder: str | None = None
     ) -> list[Message]: ...
+    async def search(
+        self, folder: str, query: str, *, most: int = ..., priority: Priority = ...
+    ) -> list[str]:  # fmt: skip
+        """Ids in a folder that the index finds by KQL (`graph.kql`), latest sent first, read until there are `most` or
+        no more. `most` or more: there may be others (contract section 4: 1,000 hits). The index lags behind, and
+        knows no drafts (trap 35)."""
+        ...
+
     async def attachments(self, id: str) -> list[dict[str, Any]]:
         """name, contentType, size, isInline, contentId, id and @odata.type of each."""
         ...

@@ -12,6 +12,7 @@ import msgspec
 from gateway.graph.calls import MailboxCalls, message_of, page_size
 from gateway.graph.errors import BadId, GraphError, Invalid, Unreachable
 from gateway.graph.fields import INDEX_FIELDS, INDEX_PROPERTIES
+from gateway.graph.kql import quoted
 from gateway.graph.links import walk
 from gateway.graph.model import Message, MessagePage, Priority
 from gateway.graph.query import expand, literal, ordered_filter, select
@@ -24,6 +25,7 @@ ATTACHMENT_FIELDS = ("id", "name", "contentType", "size", "isInline")
 CONTENT_ID = "microsoft.graph.fileAttachment/contentId"  # of the derived type only
 FOUND_PER_PAGE = 50
 MOST_FOUND = 1_000
+HITS_PER_PAGE = 500
 MIME_GROWTH = 2  # MIME of the largest message in units of what may be appended (base64 and line ends)
 _NOT_MIME = ("text/html", "application/json")
 _BOUNDARY = re.compile(
@@ -172,6 +174,21 @@ class Reading(MailboxCalls):
             if page.next_link is None or len(found) > MOST_FOUND:
                 return found
             request = self.follow(template, page.next_link, **rest)
+
+    async def search(
+        self, folder: str, query: str, *, most: int = MOST_FOUND, priority: Priority = Priority.INTERACTIVE
+    ) -> list[str]:
+        """See `MailboxClient.search`."""
+        rest: dict[str, Any] = {
+            "prefer": page_size(min(most, HITS_PER_PAGE)), "shape": MessagePage, "priority": priority, "heavy": True
+        }  # fmt: skip
+        options = {"$select": "id", "$search": quoted(query)}
+        page = await self._page(self.request("GET", MESSAGES, folder, options=options, **rest))
+        found = [message.id for message in page.value]
+        while page.next_link is not None and len(found) < most:
+            page = await self._page(self.follow(MESSAGES, page.next_link, **rest))
+            found += [message.id for message in page.value]
+        return found
 
     async def attachments(self, id: str) -> list[dict[str, Any]]:
         """See `MailboxClient.attachments`. `contentId` is None where this Graph does not list it."""
