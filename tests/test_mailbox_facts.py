@@ -15,7 +15,7 @@ from gateway.graph.errors import NotFound, Throttled, Unreachable
 from gateway.graph.mail import PR_TRANSPORT_HEADERS
 from gateway.graph.model import EmailAddress, ExtendedProperty, Header, Message, Recipient
 from gateway.graph.props import parse_property
-from gateway.mailbox.facts import encoded, facts_of, facts_of_mime, is_whole, metas
+from gateway.mailbox.facts import encoded, facts_of, facts_of_octets, is_whole, metas
 from gateway.mime.header import Fields, decoded
 
 BLOCK = "Received: by x\r\n\tfolded\r\nFrom: Bob <bob@example.com>\r\nSubject: one\r\n\r\n"
@@ -78,7 +78,7 @@ def test_a_draft_gets_a_header_from_json() -> None:
     )
     facts = facts_of(draft)
     fields = Fields(facts.header)
-    assert facts.header.isascii() and facts.header.endswith(b"\r\n\r\n") and len(facts.preview) == 255
+    assert facts.header.isascii() and facts.header.endswith(b"\r\n\r\n") and len(facts.preview) == 200
     assert decoded(fields.first(b"subject") or b"") == "Grüße"
     assert fields.first(b"date") == b"Fri, 02 Jan 2026 03:04:05 +0000"
     assert fields.first(b"sender") == b"other@example.com" and fields.first(b"bcc") == b"d@example.com"
@@ -101,8 +101,8 @@ def test_encoded_words_hold_any_text(text: str) -> None:
 
 
 def test_mime_with_bare_line_feeds_and_no_end() -> None:
-    assert facts_of_mime(b"Subject: x\nTo: y").header == b"Subject: x\r\nTo: y\r\n\r\n"
-    assert facts_of_mime(b"").header == b"\r\n"
+    assert facts_of_octets(b"Subject: x\nTo: y").header == b"Subject: x\r\nTo: y\r\n\r\n"
+    assert facts_of_octets(b"").header == b"\r\n"
 
 
 # -- what it costs --

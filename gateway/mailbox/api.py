@@ -7,27 +7,34 @@ Mailbox names here are text with `/` as hierarchy delimiter; `INBOX` is upper ca
 from __future__ import annotations
 
 from array import array
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntFlag
 from typing import Protocol
 
 from gateway.core.errors import GatewayError
+from gateway.core.runs import Runs
 from gateway.core.types import FlagChange, Flags, ObjectId, SpecialUse, Uid
+from gateway.mailbox.resync import Known
 from gateway.mime.part import Part
+from gateway.wire.scram import Verifier
 from gateway.wire.searchkey import SearchKey
 
 NO_OBJECT_ID = ObjectId("")
 
 
 class Need(IntFlag):
-    """What a row must hold, cheapest first: INDEX is memory, META a listing (hundreds per request), SIZE an exact
-    size by decision 3's rule, MIME one GET per message."""
+    """What a row must hold: INDEX is memory, META a listing (hundreds per request), SIZE an exact size by decision 3's
+    rule, MIME one GET per message. Without any request: STORED, what the store has in the row (object ids, save date);
+    FACTS, `meta` where it is known already. PREVIEW, beside META: one that was not kept is made up for."""
 
     INDEX = 0
     META = 1
     SIZE = 2
     MIME = 4
+    FACTS = 8
+    STORED = 16
+    PREVIEW = 32
 
 
 class Body(Protocol):
@@ -53,12 +60,13 @@ class Meta:
     """Facts that come with a listing and are pinned when first seen (decision 11).
 
     `header` is the pinned header block, CRLF line ends, with the empty line at its end; `envelope` the
-    rendered ENVELOPE list made from it; `preview` at most 255 characters.
+    rendered ENVELOPE list made from it; `preview` as it goes out (`mime.preview`), "" if there is nothing to show,
+    None if it is not known, which Need.PREVIEW rules out.
     """
 
     header: bytes
     envelope: bytes
-    preview: str = ""
+    preview: str | None = ""
 
 
 @dataclass(slots=True)
@@ -77,7 +85,7 @@ class Row:
     size: int  # octets; exact if seen, else the estimate decision 3 allows
     email_id: ObjectId
     thread_id: ObjectId
-    save_date: int = 0
+    save_date: int = 0  # seconds since 1970, UTC; 0 = not known. It and the object ids: with any Need but INDEX
     meta: Meta | None = None
     body: Body | None = None
     structure: bytes | None = None  # rendered BODYSTRUCTURE, with Need.MIME
@@ -126,6 +134,21 @@ class View(Protocol):
         """How many announced messages are \\Recent in this view."""
         ...
 
+    @property
+    def told(self) -> int:
+        """The mod-sequence up to which the client was told everything, at least 1: what it may come back with
+        (HIGHESTMODSEQ, RFC 7162 section 3.1.2.1). It never falls."""
+        ...
+
+    @property
+    def delayed(self) -> bool:
+        """Whether expunges wait that are older than flags the client was told of."""
+        ...
+
+    def drop_recent(self) -> None:
+        """No message is \\Recent in this view any more, nor will be (IMAP4rev2 has no such flag)."""
+        ...
+
     def seq(self, uid: int) -> int:
         """0 = not announced. O(log n)."""
         ...
@@ -169,8 +192,10 @@ class CopyResult:
 
 @dataclass(frozen=True, slots=True)
 class AppendResult:
+    """APPENDUID's numbers: `uids` ascending, in the order in which the messages were given."""
+
     uid_validity: int
-    uid: Uid
+    uids: tuple[Uid, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +223,7 @@ class MailboxStatus:
     deleted: int = 0
     size: int = 0
     mailbox_id: ObjectId = NO_OBJECT_ID
+    deleted_size: int = 0  # octets of what is marked \\Deleted (RFC 9208)
 
 
 class Folder(Protocol):
@@ -223,6 +249,18 @@ class Folder(Protocol):
         """Sequence number of the first message without \\Seen, 0 if none."""
         ...
 
+    def newer(self, at: Sequence[range], modseq: int) -> list[range]:
+        """Those of these view positions whose mod-sequence is higher (CHANGEDSINCE). Reads no row; linear."""
+        ...
+
+    def highest_of(self, at: Iterable[int]) -> int:
+        """The highest mod-sequence of the messages at these view positions, 0 of none."""
+        ...
+
+    async def vanished(self, known: Known) -> Runs:
+        """Which of the UIDs a client knows it may forget, as far as they are not in the view."""
+        ...
+
     def rows(self, at: Sequence[range], need: Need) -> AsyncIterator[list[Row]]:
         """Messages at these zero-based view positions, in order, in batches of at most `limits.rows_per_batch`.
         Positions stay valid until the next `drain`. Errors: Unavailable, LimitReached."""
@@ -239,6 +277,10 @@ class Folder(Protocol):
 
     async def move(self, uids: Sequence[Uid], target: str) -> CopyResult:
         """What was moved; the source's view reports it as Expunged at the next drain."""
+        ...
+
+    async def replace(self, old: Uid, target: str, message: Incoming) -> AppendResult:
+        """Put `message` into `target` and remove `old` from here: both or neither (RFC 8508). Expired: it is gone."""
         ...
 
     async def expunge(self, uids: Sequence[Uid] | None) -> None:
@@ -275,6 +317,15 @@ class Spool(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message to append. `internal_date` in seconds since 1970 UTC, None for now."""
+
+    spool: Spool
+    flags: Flags
+    internal_date: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Envelope:
     """An SMTP envelope (RFC 5321 section 2.3.1). Addresses as given, without angle brackets; '' is the null path."""
 
@@ -296,7 +347,11 @@ class Account(Protocol):
         ...
 
     async def open(self, name: str, *, read_only: bool) -> Folder: ...
-    async def create(self, name: str) -> None: ...
+    async def create(self, name: str, uses: Sequence[bytes] = ()) -> None:
+        """With the levels above that are missing. `uses`: special uses it shall have; UseRefused, and nothing is made,
+        where it cannot (RFC 6154 section 3)."""
+        ...
+
     async def delete(self, name: str) -> None: ...
     async def rename(self, source: str, target: str) -> None: ...
     async def subscribe(self, name: str, on: bool) -> None: ...
@@ -304,15 +359,54 @@ class Account(Protocol):
         """Subscribed names, also of mailboxes that are gone."""
         ...
 
+    async def metadata(self, name: str) -> dict[str, bytes]:
+        """All entries of a mailbox, or of the server ("" as name), by name in lower case (RFC 5464)."""
+        ...
+
+    async def metadata_of_all(self, entries: Sequence[str]) -> dict[str, dict[str, bytes]]:
+        """These entries, in lower case, of every mailbox, by its name; what is not set is left out."""
+        ...
+
+    async def set_metadata(self, name: str, changes: Mapping[str, bytes | None], writer: int) -> None:
+        """All or none. `writer`: the session's number. TooManyAnnotations, AnnotationTooBig, CannotDo, UseRefused."""
+        ...
+
+    @property
+    def metadata_serial(self) -> int:
+        """Grows with every change of an entry, by whomever."""
+        ...
+
+    def metadata_news(self, serial: int, reader: int) -> dict[str, list[str]]:
+        """Entries that others than `reader` changed after `serial`, by mailbox ("" is the server)."""
+        ...
+
+    async def metadata_changed(self, serial: int) -> None:
+        """Returns when an entry was changed after `serial`."""
+        ...
+
+    @property
+    def quota(self) -> int:
+        """Octets the mailbox may hold; 0 where nobody has told, and there is no QUOTA then (RFC 9208)."""
+        ...
+
+    async def storage_used(self) -> int:
+        """Octets of all messages, by our own sizes; of folders not read yet by their count and the mean size."""
+        ...
+
     def append_limit(self) -> int: ...
     async def check_append(self, name: str, size: int) -> None:
         """Before the literal is accepted: NoSuchMailbox, TooBig, CannotDo."""
         ...
 
-    def spool(self, expected: int) -> Spool: ...
-    async def append(
-        self, name: str, spool: Spool, flags: Flags, internal_date: int | None
-    ) -> AppendResult: ...
+    def spool(self, expected: int, beside: Spool | None = None) -> Spool:
+        """For a message of `expected` octets, 0 if unknown. `beside`: another one of the same command, whose share of
+        the budget grows, so that commands of several messages cannot wait for each other."""
+        ...
+
+    async def append(self, name: str, messages: Sequence[Incoming]) -> AppendResult:
+        """All of them or, with an error, none (RFC 3502)."""
+        ...
+
     async def submit(self, envelope: Envelope, spool: Spool) -> str:
         """Send; returns a queue id for the reply. SubmissionRefused or Unavailable otherwise."""
         ...
@@ -324,4 +418,17 @@ class Accounts(Protocol):
     async def authenticate(self, user: str, password: str, peer: str) -> Account:
         """AuthenticationFailed after the delay the caller applies; Unavailable if the account cannot be opened.
         argon2 runs off the loop; a verified credential is remembered as a keyed hash (decision 15)."""
+        ...
+
+    @property
+    def scram(self) -> bool:
+        """Whether SCRAM-SHA-256 may be offered: every user has a verifier."""
+        ...
+
+    def verifier(self, user: str) -> Verifier:
+        """For an exchange of `wire.scram`; of users there are not: one that no proof fits."""
+        ...
+
+    async def admit(self, user: str, peer: str) -> Account:
+        """The account of a user who has proved by such an exchange who he is. Unavailable as `authenticate`."""
         ...

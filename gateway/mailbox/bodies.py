@@ -24,7 +24,7 @@ from gateway.mailbox.api import Body, Meta
 from gateway.mailbox.cache import BodyCache
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.placeholder import is_placeholder, placeholder
-from gateway.mailbox.rendering import OFF_LOOP, Verdict, judge, pin_from
+from gateway.mailbox.rendering import Verdict, judge, pin_from
 from gateway.mailbox.renewal import ends, superseded
 from gateway.store.api import FolderRow, MessageRow, Upsert
 from gateway.wire.structure import bodystructure
@@ -83,9 +83,10 @@ class Bodies:
         folder: FolderRow | None = None,
         *,
         priority: Priority = Priority.INTERACTIVE,
+        previews: bool = False,
     ) -> dict[MessageId, Meta]:
         """`facts.metas`."""
-        return await facts.metas(self._ctx, rows, folder, priority=priority)
+        return await facts.metas(self._ctx, rows, folder, priority=priority, previews=previews)
 
     async def structures(self, row: MessageRow, body: Body) -> tuple[bytes, bytes]:
         """BODYSTRUCTURE and BODY, rendered once."""
@@ -181,9 +182,7 @@ class Bodies:
 
     async def _remember(self, row: MessageRow, raw: bytes) -> None:
         """Facts from MIME where none were pinned before, and both structures."""
-        known = facts.facts_of_octets
-        found = await asyncio.to_thread(known, raw) if len(raw) >= OFF_LOOP else known(raw)
-        await self._ctx.store.put_facts(self._ctx.account, {row.id: found})
+        await self._ctx.store.put_facts(self._ctx.account, {row.id: await facts.facts_from(raw)})
 
 
 class Absent(Exception):

@@ -7,6 +7,7 @@ internetMessageHeaders folded in one way; what JSON tells. Fields that Exchange 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -25,16 +26,17 @@ from gateway.graph.props import parse_property, props
 from gateway.mailbox.api import Meta
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.local import epoch, graph_time
+from gateway.mailbox.rendering import OFF_LOOP
 from gateway.mime.compose import crlf
 from gateway.mime.header import Fields, fold_header, header_end, split
 from gateway.mime.part import scan
+from gateway.mime.preview import is_encrypted, preview_of, tidy
 from gateway.store.api import Facts, FolderRow, MessageRow
 from gateway.wire.structure import bodystructure, envelope
 
 FIELDS = (*INDEX_FIELDS, *META_FIELDS)
 FEW = 40  # up to here a batch costs less than a page of the listing
 PAGE = 500
-PREVIEW = 255  # characters, RFC 8970
 _TRANSPORT = parse_property(PR_TRANSPORT_HEADERS)
 _ESSENTIAL = ("Date", "From", "Subject", "To", "Cc", "Message-ID")
 
@@ -45,9 +47,10 @@ async def metas(
     folder: FolderRow | None = None,
     *,
     priority: Priority = Priority.INTERACTIVE,
+    previews: bool = False,
 ) -> dict[MessageId, Meta]:
     """The facts of these messages, from the store or, once, from Graph. A message that is gone is left out.
-    `folder` lets many be read by pages. Errors: those of Graph."""
+    `folder` lets many be read by pages. `previews`: none is None. Errors: those of Graph."""
     known = await ctx.store.facts(ctx.account, [row.id for row in rows])
     missing = [row for row in rows if row.id not in known]
     if missing:
@@ -56,7 +59,33 @@ async def metas(
     if missing:
         found = {MessageId(m.id): facts_of(m) for m in await _fetch(ctx, missing, folder, priority)}
         known |= await ctx.store.put_facts(ctx.account, found)
-    return {id: Meta(facts.header, facts.envelope, facts.preview) for id, facts in known.items()}
+    if previews and (unmade := [id for id, facts in known.items() if facts.preview is None]):
+        for id, preview in (await _previews(ctx, unmade, priority)).items():
+            known[id].preview = preview
+    return {id: _meta(facts) for id, facts in known.items()}
+
+
+async def known_metas(ctx: AccountContext, ids: Sequence[MessageId]) -> dict[MessageId, Meta]:
+    """What the store has of these messages' facts: no request."""
+    return {id: _meta(facts) for id, facts in (await ctx.store.facts(ctx.account, ids)).items()}
+
+
+def _meta(facts: Facts) -> Meta:
+    return Meta(facts.header, facts.envelope, facts.preview)
+
+
+async def _previews(
+    ctx: AccountContext, ids: Sequence[MessageId], priority: Priority
+) -> dict[MessageId, str]:
+    """Of messages whose facts were pinned when none was made."""
+    found = dict.fromkeys(ids, "")
+    for answer in await ctx.graph.get(ids, fields=("id", "bodyPreview"), priority=priority):
+        if isinstance(answer, Message):
+            found[MessageId(answer.id)] = tidy(answer.body_preview or "")
+        elif not isinstance(answer, NotFound):
+            raise answer
+    await ctx.store.put_previews(ctx.account, found)
+    return found
 
 
 async def _landed(ctx: AccountContext, rows: Sequence[MessageRow]) -> dict[MessageId, Facts]:
@@ -65,7 +94,7 @@ async def _landed(ctx: AccountContext, rows: Sequence[MessageRow]) -> dict[Messa
     for id in await ctx.store.has_originals(ctx.account, [row.id for row in rows]):
         raw = await ctx.store.original(ctx.account, id)
         if raw is not None:
-            facts[id] = facts_of_mime(raw)
+            facts[id] = await facts_from(raw)
     return await ctx.store.put_facts(ctx.account, facts) if facts else {}
 
 
@@ -118,24 +147,27 @@ async def _list(
 # -- one message's facts --
 
 
-def facts_of_mime(raw: bytes) -> Facts:
-    """Where MIME is seen first, its own header is pinned."""
-    header = _closed(raw[: header_end(raw)])
-    return Facts(header, envelope(header), "")
+async def facts_from(raw: bytes) -> Facts:
+    """`facts_of_octets`, in a thread where it would take long."""
+    return await asyncio.to_thread(facts_of_octets, raw) if len(raw) >= OFF_LOOP else facts_of_octets(raw)
 
 
 def facts_of_octets(raw: bytes) -> Facts:
-    """The same with both structures."""
-    facts, part = facts_of_mime(raw), scan(raw)
-    facts.structure = bodystructure(raw, part, extensible=True)
-    facts.basic_structure = bodystructure(raw, part, extensible=False)
-    return facts
+    """Where MIME is seen first, its own header is pinned, and the preview made from its text. With both structures."""
+    header, part = _closed(raw[: header_end(raw)]), scan(raw)
+    return Facts(
+        header,
+        envelope(header),
+        preview_of(raw, part),
+        bodystructure(raw, part, extensible=True),
+        bodystructure(raw, part, extensible=False),
+    )
 
 
 def facts_of(message: Message) -> Facts:
     """From a listing or GET with FIELDS and META_PROPERTIES."""
     header = _completed(_told_header(message), message)
-    return Facts(header, envelope(header), (message.body_preview or "")[:PREVIEW])
+    return Facts(header, envelope(header), "" if is_encrypted(header) else tidy(message.body_preview or ""))
 
 
 def _told_header(message: Message) -> bytes:

@@ -19,6 +19,7 @@ from gateway.mailbox.renewal import Suspects, Suspicion, watched
 from gateway.store.api import MessageRow, Upsert
 
 YOUNG = 60.0  # seconds in which Exchange itself may touch a draft that we have just written
+BIRTHPLACES = ("inbox", "sentitems", "drafts", "outbox")  # most messages there were never anywhere else
 _SIZE = parse_property(PR_MESSAGE_SIZE)
 
 
@@ -44,7 +45,8 @@ class Intake:
         self, messages: Sequence[Message], known: Mapping[MessageId, MessageRow] | None = None
     ) -> list[Upsert]:
         """Rows to store, oldest first: UIDs rise with (received, id). What Graph cannot hold is merged and kept
-        (invariant 6)."""
+        (invariant 6). `known` is None while all that is there is listed for the first time."""
+        born_here = known is None and self._is_born_here()
         known = known or {}
         ids = [MessageId(message.id) for message in messages]
         local = await self._ctx.store.local(self._ctx.account, ids)
@@ -57,9 +59,15 @@ class Intake:
         local = {**local, **learnt}
         rows: list[tuple[int, Upsert]] = []
         for key, message in zip(ids, messages, strict=True):
-            row = upsert_of(message, local.get(key), self._keywords, known=known.get(key))
+            row = upsert_of(
+                message, local.get(key), self._keywords, known=known.get(key), born_here=born_here
+            )
             rows.append((epoch(message.received_date_time) or 0, row))
         return [row for _, row in sorted(rows, key=lambda pair: (pair[0], pair[1].id))]
+
+    def _is_born_here(self) -> bool:
+        special = self._ctx.special
+        return any(name in special and special[name].id == self._id for name in BIRTHPLACES)
 
     async def take(
         self, messages: Iterable[Message], gone: set[MessageId], *, began: float, link: str | None

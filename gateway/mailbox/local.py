@@ -169,10 +169,11 @@ def upsert_of(
     *,
     known: MessageRow | None = None,
     expanded: bool = True,
+    born_here: bool = False,
 ) -> Upsert:
     """The store's row of a message as Graph shows it. `known` is the row stored now: without it the message
     is taken as new in its folder and gets an EMAILID of its own (a known one keeps an inherited EMAILID and
-    an exact size)."""
+    an exact size). `born_here`: it came into being in this folder, as far as can be known."""
     values = props(message)
     state = _merged(values, local or Local())
     return Upsert(
@@ -182,10 +183,18 @@ def upsert_of(
         size=None if known and known.size_exact else _integer(values.get(_SIZE)),
         email_id=None if known else email_id(message.id),
         thread_id=thread_id(message.conversation_id) if message.conversation_id else None,
-        save_date=None if known else epoch(message.created_date_time),
+        save_date=None if known else _saved(message, born_here),
         etag=message.etag or None,
         modified=epoch(message.last_modified_date_time),
     )
+
+
+def _saved(message: Message, born_here: bool) -> int | None:
+    """When the message was put into this folder (RFC 8514 section 3). Graph does not tell; but a move is a change. So
+    the last change before we first saw it there is never earlier than that: whoever removes by age what is in Trash
+    removes nothing too early. Where messages come into being, their creation is."""
+    created, modified = epoch(message.created_date_time), epoch(message.last_modified_date_time)
+    return created if born_here and created is not None else modified or created
 
 
 def email_id(id: str) -> ObjectId:

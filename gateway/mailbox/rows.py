@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import chain, islice
 
-from gateway.core.types import ObjectId, Uid
+from gateway.core.types import MessageId, ObjectId, Uid
 from gateway.graph.errors import GraphError
-from gateway.mailbox.api import Need, Row
+from gateway.mailbox.api import Meta, Need, Row
 from gateway.mailbox.bodies import Bodies
 from gateway.mailbox.context import AccountContext
+from gateway.mailbox.facts import known_metas
 from gateway.mailbox.hub import FolderHub
 from gateway.mailbox.replies import refusal
 from gateway.mailbox.view import MailboxView
@@ -66,7 +67,9 @@ class RowReader:
         elif exact:
             await self._add_sizes(rows, stored)
         if Need.META in need:  # last: octets just read bring these facts along
-            await self._add_meta(rows, stored)
+            await self._add_meta(rows, stored, previews=Need.PREVIEW in need)
+        elif Need.FACTS in need:
+            _give(rows, stored, await known_metas(self._ctx, [row.id for row in stored.values()]))
         return rows
 
     def _indexed(self, at: int) -> Row | None:
@@ -79,11 +82,8 @@ class RowReader:
             thread_id=ObjectId(""),
         )  # fmt: skip
 
-    async def _add_meta(self, rows: Sequence[Row], stored: dict[Uid, MessageRow]) -> None:
-        metas = await self._bodies.metas(list(stored.values()), self._folder)
-        for row in rows:
-            if row.uid in stored:
-                row.meta = metas.get(stored[row.uid].id)
+    async def _add_meta(self, rows: Sequence[Row], stored: dict[Uid, MessageRow], *, previews: bool) -> None:
+        _give(rows, stored, await self._bodies.metas(list(stored.values()), self._folder, previews=previews))
 
     async def _add_sizes(self, rows: Sequence[Row], stored: dict[Uid, MessageRow]) -> None:
         sizes = await self._bodies.exact_sizes(self._folder, list(stored.values()))
@@ -98,6 +98,12 @@ class RowReader:
                 row = by_uid[message.uid]
                 row.body, row.size = body, body.size
                 row.structure, row.basic_structure = await self._bodies.structures(message, body)
+
+
+def _give(rows: Sequence[Row], stored: dict[Uid, MessageRow], metas: dict[MessageId, Meta]) -> None:
+    for row in rows:
+        if row.uid in stored:
+            row.meta = metas.get(stored[row.uid].id)
 
 
 def _slices(at: Sequence[range], size: int) -> Iterator[list[int]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 from gateway.core.limits import DEFAULT_LIMITS, Limits
 from gateway.mime.header import Fields
@@ -40,6 +41,8 @@ class Part:
     location: bytes | None = None
     lines: int = 0  # of the body, for text/* and message/rfc822
     children: tuple[Part, ...] = field(default=())  # of a multipart; or the one message inside message/rfc822
+    survey: Any = field(default=None, repr=False, compare=False)  # what `mime.decoding` found out, once asked
+    whole: Any = field(default=None, repr=False, compare=False)  # the same of header and body together
 
     @property
     def is_multipart(self) -> bool:

@@ -134,6 +134,7 @@ class Counts:
     size: int  # octets; exact or estimated, row by row
     uid_next: int
     modseq: ModSeq
+    deleted_size: int = 0  # octets of what is marked \\Deleted
 
 
 @dataclass(slots=True)
@@ -149,12 +150,12 @@ class Pin:
 
 @dataclass(slots=True)
 class Facts:
-    """Rendered once and stored: the pinned header block (decision 11), ENVELOPE, preview, structures (None
-    until MIME was seen)."""
+    """Rendered once and stored: the pinned header block (decision 11), ENVELOPE, preview (None: nobody made one yet),
+    structures (None until MIME was seen)."""
 
     header: bytes
     envelope: bytes
-    preview: str
+    preview: str | None
     structure: bytes | None = None
     basic_structure: bytes | None = None
 
@@ -208,6 +209,32 @@ class Store(Protocol):
     async def subscriptions(self, account: AccountId) -> set[str]: ...
     async def subscribe(self, account: AccountId, name: str, on: bool) -> None: ...
     async def rename_subscriptions(self, account: AccountId, source: str, target: str) -> None: ...
+
+    # -- annotations (RFC 5464): by folder key, None for the account's own; entries in lower case --
+    async def annotations(self, account: AccountId, folder: int | None) -> dict[str, bytes]:
+        """All of one mailbox, sorted by entry."""
+        ...
+
+    async def annotations_of_all(
+        self, account: AccountId, entries: Sequence[str]
+    ) -> dict[int, dict[str, bytes]]:
+        """These entries of every mailbox that has any of them, by folder key."""
+        ...
+
+    async def put_annotations(
+        self, account: AccountId, folder: int | None, changes: Mapping[str, bytes | None]
+    ) -> None:
+        """All or none; None takes an entry away. NoSuchMailbox if the folder was removed meanwhile. A folder's
+        annotations go with it."""
+        ...
+
+    async def annotation_octets(self, account: AccountId) -> int:
+        """What all annotations of the account count for, names and values."""
+        ...
+
+    async def storage(self, account: AccountId) -> tuple[int, int]:
+        """Messages and their octets (exact or estimated) in all folders of the account whose first sync is done."""
+        ...
 
     # -- messages --
     async def messages(self, folder: int) -> list[MessageRow]:
@@ -268,6 +295,10 @@ class Store(Protocol):
     async def facts(self, account: AccountId, ids: Sequence[MessageId]) -> dict[MessageId, Facts]: ...
     async def put_facts(self, account: AccountId, facts: dict[MessageId, Facts]) -> dict[MessageId, Facts]:
         """Insert if absent, except that structures are filled in; returns what is stored now (the loser adopts)."""
+        ...
+
+    async def put_previews(self, account: AccountId, previews: dict[MessageId, str]) -> None:
+        """Fill in those that are None; facts that are not there are not made."""
         ...
 
     async def pin(self, account: AccountId, id: MessageId, pin: Pin) -> Pin:

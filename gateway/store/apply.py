@@ -15,6 +15,7 @@ from gateway.core.types import MessageId, ModSeq, Uid
 from gateway.store.api import Applied, MessageRow, Upsert
 from gateway.store.content import forget
 from gateway.store.errors import StoreError
+from gateway.store.identity import known, native, remember
 from gateway.store.rows import (
     CONTENT,
     CONTENT_MARKS,
@@ -45,6 +46,8 @@ class Draft:
     born: set[MessageId] = field(default_factory=set)
     gone: list[Uid] = field(default_factory=list)
     stale: list[MessageId] = field(default_factory=list)  # facts and pins of an old generation
+    identities: dict[MessageId, str] = field(default_factory=dict)  # EMAILIDs that are not native, as known
+    learnt: dict[MessageId, str] = field(default_factory=dict)  # those to be remembered
 
     @property
     def next_modseq(self) -> ModSeq:
@@ -56,6 +59,9 @@ def apply(
 ) -> Applied:
     """`gone` first, then `upserts` in order. Keeps at most `keep` tombstones."""
     draft = _read(db, folder, [*gone, *(upsert.id for upsert in upserts)])
+    draft.identities = known(
+        db, draft.account, [upsert.id for upsert in upserts if upsert.id not in draft.rows]
+    )
     for id in gone:
         _remove(draft, id)
     for upsert in upserts:
@@ -89,7 +95,8 @@ def _put(draft: Draft, upsert: Upsert) -> None:
     elif upsert.new_generation:
         _remove(draft, upsert.id)
         draft.stale.append(upsert.id)
-        _begin(draft, upsert, (*content_of(row)[:3], 0, 0, "", *content_of(row)[6:]))
+        kept = content_of(row)
+        _begin(draft, upsert, (*kept[:3], 0, 0, "", upsert.thread_id or kept[6], *kept[7:]))
     else:
         _update(draft, row, upsert)
 
@@ -97,11 +104,19 @@ def _put(draft: Draft, upsert: Upsert) -> None:
 def _begin(draft: Draft, upsert: Upsert, base: Content) -> None:
     uid = _allocate(draft, upsert.uid)
     content = merge(base, upsert)
-    if not content[5]:
-        source = upsert.id if base is NEW else f"{upsert.id}/{draft.uid_validity}/{uid}"
-        content = (*content[:5], object_id("M", source), *content[6:])
+    content = (*content[:5], _identity(draft, upsert.id, uid, content[5], new=base is NEW), *content[6:])
     _keep(draft, _row(uid, upsert.id, draft.next_modseq, content))
     draft.born.add(upsert.id)
+
+
+def _identity(draft: Draft, id: MessageId, uid: Uid, told: str, *, new: bool) -> str:
+    """EMAILID of a row that begins: as inherited, as remembered, or its own; changed content gets a new one."""
+    if not new and not told:
+        told = object_id("M", f"{id}/{draft.uid_validity}/{uid}")
+    elif told in ("", native(id)):
+        return draft.identities.get(id, native(id))
+    draft.learnt[id] = draft.identities[id] = told
+    return told
 
 
 def _update(draft: Draft, row: MessageRow, upsert: Upsert) -> None:
@@ -149,6 +164,7 @@ def _write(db: sqlite3.Connection, draft: Draft, keep: int) -> Applied:
         (draft.uid_next, uid_last, draft.modseq, len(gone), draft.folder),
     )
     forget(db, draft.account, draft.stale)
+    remember(db, draft.account, draft.learnt)
     if gone:
         prune(db, draft.folder, keep)
     return Applied(ModSeq(draft.modseq), rows, gone, advanced)

@@ -12,13 +12,23 @@ from gateway.store.api import Facts, Local, Pin
 from gateway.store.crypt import Vault
 from gateway.store.rows import account_key, among, keyword_octets, make_account
 
-Listed = tuple[bytes, bytes, str]  # header, envelope, preview
 Structures = tuple[bytes | None, bytes | None]  # BODYSTRUCTURE, BODY
 Sealed = tuple[bytes, bytes | None]
 
 _pack = msgspec.msgpack.encode
-_listed = msgspec.msgpack.Decoder(Listed)
 _structures = msgspec.msgpack.Decoder(Structures)
+
+
+class _Listed(msgspec.Struct, array_like=True):
+    """What a listing tells of a message. Records of before there was `previewed` have "" where no preview was made."""
+
+    header: bytes
+    envelope: bytes
+    preview: str
+    previewed: bool = False
+
+
+_listed = msgspec.msgpack.Decoder(_Listed)
 
 
 class _Pinned(msgspec.Struct, array_like=True):
@@ -42,7 +52,8 @@ def seal_facts(vault: Vault, account: AccountId, facts: Mapping[MessageId, Facts
 
 
 def _seal_listed(vault: Vault, account: AccountId, id: MessageId, facts: Facts) -> bytes:
-    return vault.seal(_pack((facts.header, facts.envelope, facts.preview)), f"facts/{account}/{id}")
+    listed = _Listed(facts.header, facts.envelope, facts.preview or "", facts.preview is not None)
+    return vault.seal(_pack(listed), f"facts/{account}/{id}")
 
 
 def _seal_structures(vault: Vault, account: AccountId, id: MessageId, facts: Facts) -> bytes | None:
@@ -78,11 +89,38 @@ def open_facts(
 
 
 def _facts(vault: Vault, account: AccountId, id: MessageId, listed: bytes, structures: bytes | None) -> Facts:
-    header, envelope, preview = _listed.decode(vault.open(listed, f"facts/{account}/{id}"))
-    if structures is None:
-        return Facts(header, envelope, preview)
-    full, basic = _structures.decode(vault.open(structures, f"structures/{account}/{id}"))
-    return Facts(header, envelope, preview, full, basic)
+    told = _listed.decode(vault.open(listed, f"facts/{account}/{id}"))
+    facts = Facts(told.header, told.envelope, told.preview if told.previewed or told.preview else None)
+    if structures is not None:
+        found = _structures.decode(vault.open(structures, f"structures/{account}/{id}"))
+        facts.structure, facts.basic_structure = found
+    return facts
+
+
+Refilled = tuple[MessageId, bytes, bytes]  # what was there, sealed, and what is to be
+
+
+def with_previews(
+    vault: Vault,
+    account: AccountId,
+    rows: Iterable[tuple[MessageId, bytes, bytes | None]],
+    previews: Mapping[MessageId, str],
+) -> list[Refilled]:
+    """CPU only. Those of `rows` that had no preview."""
+    refilled = []
+    for id, listed, _ in rows:
+        facts = _facts(vault, account, id, listed, None)
+        if facts.preview is None:
+            facts.preview = previews[id]
+            refilled.append((id, listed, _seal_listed(vault, account, id, facts)))
+    return refilled
+
+
+def refill(db: sqlite3.Connection, account: AccountId, refilled: Iterable[Refilled]) -> None:
+    """Only where nobody put other facts there meanwhile."""
+    owner = account_key(db, account)
+    sql = "UPDATE facts SET listed = ? WHERE account = ? AND id = ? AND listed = ?"
+    db.executemany(sql, [(new, owner, id, old) for id, old, new in refilled])
 
 
 # -- first-bytes records --

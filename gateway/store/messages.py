@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from gateway.core.objectid import object_id
-from gateway.core.types import MessageId, ModSeq, SystemFlag, Uid
+from gateway.core.types import AccountId, MessageId, ModSeq, SystemFlag, Uid
 from gateway.store.api import Applied, Counts, Delta, MessageRow, Upsert
 from gateway.store.apply import LAST_UID
 from gateway.store.errors import StoreError
+from gateway.store.identity import known, native
 from gateway.store.rows import (
     CONTENT,
     CONTENT_MARKS,
     MESSAGE,
     NEW,
+    account_key,
     among,
     folder_field,
     merge,
@@ -47,14 +48,32 @@ def since(db: sqlite3.Connection, folder: int, modseq: ModSeq) -> Delta:
     return Delta(ModSeq(now), rows, sorted(gone.fetchall()), complete=modseq >= pruned)
 
 
+def expunged(db: sqlite3.Connection, folder: int, modseq: ModSeq) -> list[Uid] | None:
+    (pruned,) = folder_field(db, folder, "pruned")
+    if modseq < pruned:
+        return None
+    sql = "SELECT uid FROM tombstone WHERE folder = ? AND modseq > ? ORDER BY uid"
+    return [Uid(uid) for (uid,) in db.execute(sql, (folder, modseq))]
+
+
 def counts(db: sqlite3.Connection, folder: int) -> Counts:
     uid_next, modseq, recent_from = folder_field(db, folder, "uid_next, modseq, recent_from")
-    messages, unseen, deleted, recent, size = db.execute(
+    messages, unseen, deleted, recent, size, deleted_size = db.execute(
         "SELECT COUNT(*), COALESCE(SUM(system & ? = 0), 0), COALESCE(SUM(system & ? != 0), 0),"
-        " COALESCE(SUM(uid >= ?), 0), COALESCE(SUM(size), 0) FROM message WHERE folder = ?",
-        (int(SystemFlag.SEEN), int(SystemFlag.DELETED), recent_from, folder),
+        " COALESCE(SUM(uid >= ?), 0), COALESCE(SUM(size), 0),"
+        " COALESCE(SUM(size) FILTER (WHERE system & ? != 0), 0) FROM message WHERE folder = ?",
+        (int(SystemFlag.SEEN), int(SystemFlag.DELETED), recent_from, int(SystemFlag.DELETED), folder),
     ).fetchone()
-    return Counts(messages, unseen, recent, deleted, size, uid_next, ModSeq(modseq))
+    return Counts(messages, unseen, recent, deleted, size, uid_next, ModSeq(modseq), deleted_size)
+
+
+def storage(db: sqlite3.Connection, account: AccountId) -> tuple[int, int]:
+    messages, octets = db.execute(
+        "SELECT COUNT(*), COALESCE(SUM(size), 0) FROM message"
+        " WHERE folder IN (SELECT key FROM folder WHERE account = ? AND ready = 1)",
+        (account_key(db, account),),
+    ).fetchone()
+    return int(messages), int(octets)
 
 
 def reserve_uids(db: sqlite3.Connection, folder: int, count: int) -> list[Uid]:
@@ -78,17 +97,21 @@ def stage(db: sqlite3.Connection, folder: int, upserts: Sequence[Upsert]) -> int
     (ready,) = folder_field(db, folder, "ready")
     if ready:
         raise ValueError("the first sync of this folder is done")
+    (account,) = folder_field(db, folder, "account")
+    identities = known(db, account, [upsert.id for upsert in upserts])
     for upsert in upserts:
-        _stage_one(db, folder, upsert)
+        _stage_one(db, folder, upsert, identities)
     return staged(db, folder)
 
 
-def _stage_one(db: sqlite3.Connection, folder: int, upsert: Upsert) -> None:
+def _stage_one(
+    db: sqlite3.Connection, folder: int, upsert: Upsert, identities: Mapping[MessageId, str]
+) -> None:
     sql = f"SELECT {CONTENT} FROM staged WHERE folder = ? AND id = ?"  # noqa: S608
-    known = db.execute(sql, (folder, upsert.id)).fetchone()
-    content = merge(known or NEW, upsert)
-    if not content[5]:
-        content = (*content[:5], object_id("M", upsert.id), *content[6:])
+    held = db.execute(sql, (folder, upsert.id)).fetchone()
+    content = merge(held or NEW, upsert)
+    if content[5] in ("", native(upsert.id)):
+        content = (*content[:5], identities.get(upsert.id, native(upsert.id)), *content[6:])
     db.execute(
         f"INSERT OR REPLACE INTO staged (folder, id, {CONTENT}) VALUES (?, ?, {CONTENT_MARKS})",  # noqa: S608
         (folder, upsert.id, *content),

@@ -43,7 +43,8 @@ def content_of(row: MessageRow) -> Content:
 
 
 def merge(stored: Content, told: Upsert) -> Content:
-    """What is stored, overlaid with what was told. An exact size is never replaced by an estimate."""
+    """What is stored, overlaid with what was told. An exact size is never replaced by an estimate, nor a THREADID by
+    another (RFC 8474 section 5.2)."""
     flags, size, exact = stored[:2], stored[3], stored[4]
     if told.flags is not None:
         flags = (int(told.flags.system), keyword_octets(told.flags.keywords))
@@ -55,7 +56,7 @@ def merge(stored: Content, told: Upsert) -> Content:
         size,
         exact,
         _told(told.email_id, stored[5]),
-        _told(told.thread_id, stored[6]),
+        stored[6] or told.thread_id or "",
         _told(told.save_date, stored[7]),
         _told(told.etag, stored[8]),
         _told(told.modified, stored[9]),

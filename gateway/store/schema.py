@@ -148,7 +148,28 @@ SEARCH_TEXTS = (
     "CREATE INDEX body_text_octets ON body_text (octets)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SEARCH_TEXTS)  # the n-th brings schema n-1 to n
+IDENTITIES = (
+    """CREATE TABLE identity (
+        account INTEGER NOT NULL REFERENCES account (key) ON DELETE CASCADE,
+        id TEXT NOT NULL,
+        email_id TEXT NOT NULL,  -- of copies and of changed content: not derived from `id`
+        PRIMARY KEY (account, id)
+    ) STRICT, WITHOUT ROWID""",
+)
+
+ANNOTATIONS = (
+    """CREATE TABLE annotation (
+        account INTEGER NOT NULL REFERENCES account (key) ON DELETE CASCADE,
+        folder INTEGER REFERENCES folder (key) ON DELETE CASCADE,  -- NULL: of the account itself
+        entry TEXT NOT NULL,      -- lower case
+        octets INTEGER NOT NULL,  -- that it counts for
+        sealed BLOB NOT NULL,
+        UNIQUE (account, folder, entry)
+    ) STRICT""",
+)
+
+# The n-th brings schema n-1 to n.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SEARCH_TEXTS, IDENTITIES, ANNOTATIONS)
 
 
 def migrate(db: sqlite3.Connection) -> None:

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from gateway.core.types import AccountId, FolderId, MessageId, ModSeq, Uid
 from gateway.store import apply as applying
-from gateway.store import blobs, content, folders, journal, messages, texts
+from gateway.store import blobs, content, folders, journal, messages, notes, texts
 from gateway.store.api import (
     Applied,
     Counts,
@@ -121,6 +121,27 @@ class SqliteStore:
     async def rename_subscriptions(self, account: AccountId, source: str, target: str) -> None:
         await self._engine.write(lambda db: folders.rename_subscriptions(db, account, source, target))
 
+    # -- annotations --
+
+    async def annotations(self, account: AccountId, folder: int | None) -> dict[str, bytes]:
+        return await self._engine.read(lambda db: notes.of_folder(db, self._vault, account, folder))
+
+    async def annotations_of_all(
+        self, account: AccountId, entries: Sequence[str]
+    ) -> dict[int, dict[str, bytes]]:
+        return await self._engine.read(lambda db: notes.of_all(db, self._vault, account, entries))
+
+    async def put_annotations(
+        self, account: AccountId, folder: int | None, changes: Mapping[str, bytes | None]
+    ) -> None:
+        await self._engine.write(lambda db: notes.put(db, self._vault, account, folder, changes))
+
+    async def annotation_octets(self, account: AccountId) -> int:
+        return await self._engine.read(lambda db: notes.octets(db, account))
+
+    async def storage(self, account: AccountId) -> tuple[int, int]:
+        return await self._engine.read(lambda db: messages.storage(db, account))
+
     # -- messages --
 
     async def messages(self, folder: int) -> list[MessageRow]:
@@ -206,6 +227,14 @@ class SqliteStore:
         sealed = await self._engine.work(lambda: content.seal_facts(self._vault, account, facts))
         await self._engine.write(lambda db: content.put_facts(db, account, sealed))
         return await self.facts(account, list(facts))
+
+    async def put_previews(self, account: AccountId, previews: dict[MessageId, str]) -> None:
+        def job(db: Connection) -> list[content.Refilled]:
+            rows = content.sealed_facts(db, account, previews)
+            return content.with_previews(self._vault, account, rows, previews)
+
+        refilled = await self._engine.read(job)
+        await self._engine.write(lambda db: content.refill(db, account, refilled))
 
     async def pin(self, account: AccountId, id: MessageId, pin: Pin) -> Pin:
         sealed = content.seal_pin(self._vault, account, id, pin)

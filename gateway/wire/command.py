@@ -115,7 +115,10 @@ class Examine(Command):
 
 @dataclass(frozen=True, slots=True)
 class Create(Command):
+    """`uses`: RFC 6154's attributes, as `\\Archive`, in the case the client wrote."""
+
     mailbox: str
+    uses: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +149,10 @@ class List(Command):
     reference: str
     patterns: tuple[str, ...]
     selection: tuple[bytes, ...] = ()  # upper case: SUBSCRIBED REMOTE RECURSIVEMATCH SPECIAL-USE
-    returns: tuple[bytes, ...] = ()  # upper case: SUBSCRIBED CHILDREN SPECIAL-USE STATUS
+    returns: tuple[bytes, ...] = ()  # upper case: SUBSCRIBED CHILDREN SPECIAL-USE STATUS METADATA
     status_items: tuple[bytes, ...] = ()
     extended: bool = False
+    entries: tuple[str, ...] = ()  # of METADATA (RFC 9590)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +187,44 @@ class Announcement:
     zone_minutes: int = 0
     binary: bool = False
     utf8: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GetMetadata(Command):
+    """RFC 5464 section 4.2. An empty mailbox is the server. `depth`: levels below each entry, None for all."""
+
+    mailbox: str
+    entries: tuple[str, ...]
+    max_size: int | None = None
+    depth: int | None = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SetMetadata(Command):
+    """RFC 5464 section 4.3. Entries in lower case, each once; None takes one away."""
+
+    mailbox: str
+    changes: tuple[tuple[str, bytes | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GetQuota(Command):
+    """RFC 9208 section 4.1.1."""
+
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GetQuotaRoot(Command):
+    mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetQuota(Command):
+    """Resources in upper case, limits in the resource's unit."""
+
+    root: bytes
+    resources: tuple[tuple[bytes, int], ...]
 
 
 @dataclass(frozen=True, slots=True)

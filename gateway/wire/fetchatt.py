@@ -1,4 +1,4 @@
-"""FETCH attributes as values (RFC 9051 section 6.4.5; RFC 3501 section 6.4.5)."""
+"""FETCH attributes as values (RFC 9051 section 6.4.5, RFC 3501 section 6.4.5, RFC 3516, 8474, 8514, 8970)."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class Att(StrEnum):
     THREADID = "THREADID"
     SAVEDATE = "SAVEDATE"
     PREVIEW = "PREVIEW"
+    PREVIEW_LAZY = "PREVIEW (LAZY)"  # RFC 8970 section 4.1; answered as PREVIEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,4 +46,21 @@ class BodySection:
     peek: bool = False
 
 
-FetchItem = Att | BodySection
+@dataclass(frozen=True, slots=True)
+class BinarySection:
+    """BINARY[part]<partial> or BINARY.PEEK[...] (RFC 3516 section 4.2); no part is the whole message. The partial
+    counts decoded octets."""
+
+    part: tuple[int, ...]
+    partial: Partial | None = None
+    peek: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BinarySize:
+    """BINARY.SIZE[part]"""
+
+    part: tuple[int, ...]
+
+
+FetchItem = Att | BodySection | BinarySection | BinarySize

@@ -1,4 +1,5 @@
-"""FETCH and its attributes (RFC 9051 section 6.4.5, RFC 3501 section 6.4.5, RFC 7162 section 3.1.4).
+"""FETCH and its attributes (RFC 9051 section 6.4.5, RFC 3501 section 6.4.5, RFC 7162 section 3.1.4, RFC 3516 section 4,
+RFC 8970, RFC 9394 section 3.3).
 
 Clients send the same few attribute lists again and again: what follows the sequence set is parsed once and
 remembered, at most `_REMEMBERED` texts of at most `_REMEMBERED_OCTETS` each, for all sessions. The key is all
@@ -17,7 +18,8 @@ from gateway.mime.section import Section, SectionText
 from gateway.wire.chars import ASTRING_ATOM
 from gateway.wire.command import Fetch
 from gateway.wire.cursor import NUMBER64_MAX, NUMBER_MAX, Cursor
-from gateway.wire.fetchatt import Att, BodySection, FetchItem, Partial
+from gateway.wire.fetchatt import Att, BinarySection, BinarySize, BodySection, FetchItem, Partial
+from gateway.wire.page import Page, parse_page
 
 _REMEMBERED = 512
 _REMEMBERED_OCTETS = 1024
@@ -35,6 +37,8 @@ _WITH_FIELDS = (SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT)
 _NAME = re.compile(rb"[A-Za-z0-9.]+")
 _PART = re.compile(rb"[1-9][0-9]{0,9}(?:\.[1-9][0-9]{0,9})*+")
 _PARTIAL = re.compile(rb"<([0-9]{1,19})\.([0-9]{1,19})>")
+_BINARY = (b"BINARY", b"BINARY.PEEK", b"BINARY.SIZE")
+_PREVIEW_MODIFIERS = re.compile(rb" \(LAZY(?: LAZY)*+\)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +48,18 @@ class _Tail:
     items: tuple[FetchItem, ...]
     changed_since: int | None = None
     vanished: bool = False
+    page: Page | None = None
 
 
 def parse_fetch(c: Cursor, tag: bytes, *, by_uid: bool) -> Fetch:
-    ids = c.sequence_set()
+    ids = c.message_set()
     c.space()
     tail = _tail(c)
     if tail.vanished and not by_uid:
         raise BadCommand("VANISHED is for UID FETCH")
-    return Fetch(tag, by_uid, ids, tail.items, tail.changed_since, tail.vanished)
+    if tail.page is not None and not by_uid:
+        raise BadCommand("PARTIAL is for UID FETCH")
+    return Fetch(tag, by_uid, ids, tail.items, tail.changed_since, tail.vanished, tail.page)
 
 
 def _tail(c: Cursor) -> _Tail:
@@ -102,18 +109,32 @@ def _list(c: Cursor) -> tuple[FetchItem, ...]:
 def _item(c: Cursor, name: bytes) -> FetchItem:
     if c.at(b"[") and name in (b"BODY", b"BODY.PEEK"):
         return _body_section(c, peek=name == b"BODY.PEEK")
+    if c.at(b"[") and name in _BINARY:
+        return _binary(c, name)
     att = _ATTRIBUTES.get(name)
     if att is None:
         raise BadCommand(f"Unknown FETCH item {name[:40].decode('ascii')}")
-    if att is Att.PREVIEW:
-        _preview_modifiers(c)
-    return att
+    return _preview(c) if att is Att.PREVIEW else att
 
 
-def _preview_modifiers(c: Cursor) -> None:
-    """RFC 8970 section 3.1: LAZY allows what a preview that is always at hand does anyway."""
-    if c.text[c.pos : c.pos + 7].upper() == b" (LAZY)":
-        c.pos += 7
+def _preview(c: Cursor) -> Att:
+    """PREVIEW [SP "(" preview-mod *(SP preview-mod) ")"], where LAZY is the one modifier there is (RFC 8970 section
+    6). Behind the last item a modifier of FETCH itself may stand in parentheses: that is left where it is."""
+    found = _PREVIEW_MODIFIERS.match(c.text, c.pos)
+    if found is None:
+        return Att.PREVIEW
+    c.pos = found.end()
+    return Att.PREVIEW_LAZY
+
+
+def _binary(c: Cursor, name: bytes) -> BinarySection | BinarySize:
+    """section-binary is a part number, or nothing for the whole message; BINARY.SIZE has no partial."""
+    c.expect(b"[", "a section")
+    part = _part(c)
+    c.expect(b"]", "the section's end: BINARY knows part numbers only")
+    if name == b"BINARY.SIZE":
+        return BinarySize(part)
+    return BinarySection(part, _partial(c), peek=name == b"BINARY.PEEK")
 
 
 def _body_section(c: Cursor, *, peek: bool) -> BodySection:
@@ -179,9 +200,10 @@ def _partial(c: Cursor) -> Partial | None:
 
 
 def _modifiers(c: Cursor, items: tuple[FetchItem, ...]) -> _Tail:
-    """fetch-modifiers: CHANGEDSINCE n [VANISHED]; 0 is taken, Apple's clients send it."""
+    """fetch-modifiers: CHANGEDSINCE n [VANISHED], PARTIAL range, in any order; 0 is taken, Apple's clients send it."""
     changed_since: int | None = None
     vanished = False
+    page: Page | None = None
     while True:
         word = c.word("a FETCH modifier")
         if word == b"CHANGEDSINCE" and changed_since is None:
@@ -189,6 +211,9 @@ def _modifiers(c: Cursor, items: tuple[FetchItem, ...]) -> _Tail:
             changed_since = c.number(NUMBER64_MAX)
         elif word == b"VANISHED" and not vanished:
             vanished = True
+        elif word == b"PARTIAL" and page is None:
+            c.space()
+            page = parse_page(c)
         else:
             raise BadCommand("Unknown or repeated FETCH modifier")
         if c.accept(b")"):
@@ -196,7 +221,7 @@ def _modifiers(c: Cursor, items: tuple[FetchItem, ...]) -> _Tail:
         c.space()
     if vanished and changed_since is None:
         raise BadCommand("VANISHED needs CHANGEDSINCE")
-    return _Tail(items, changed_since, vanished)
+    return _Tail(items, changed_since, vanished, page)
 
 
 def parse_items(text: bytes, limits: Limits = DEFAULT_LIMITS) -> tuple[FetchItem, ...]:
