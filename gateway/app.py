@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import hmac
 import logging
 import random
 import ssl
@@ -25,7 +26,7 @@ from structlog.typing import EventDict
 from gateway import __version__
 from gateway.config import AccountSection, Config, ConfigError, GraphSection
 from gateway.core.errors import Unavailable
-from gateway.core.limits import DEFAULT_LIMITS, KIB, MIB, Limits
+from gateway.core.limits import DEFAULT_LIMITS, KIB, LITERAL_MINUS, MIB, Limits
 from gateway.core.types import AccountId
 from gateway.graph.client import CallRecord, GraphClient
 from gateway.graph.mail import GraphMailbox
@@ -49,6 +50,7 @@ from gateway.store.sqlite import SqliteStore
 from gateway.store.statelock import StateLock
 from gateway.web.metrics import Content, Metrics, Sources
 from gateway.web.server import WebServer
+from gateway.wire.sasl import user_name
 
 # A MIME send is one request of 4 MB in base64 (contract section 10); some room for the fields we add. SIZE tells.
 SENDABLE = DEFAULT_LIMITS.request_body * 3 // 4 - 64 * KIB
@@ -168,14 +170,14 @@ class Gateway:
         )  # fmt: skip
 
     def _make_directory(self) -> Directory:
-        entries = {account.user.lower(): account for account in self.config.accounts}
+        entries = {user_name(account.user): account for account in self.config.accounts}
         shared = self._app_client(entries)
 
         def make(name: str) -> MailboxAccount:
             return self._account(entries[name], shared)
 
         hashes = {name: entry.password_hash for name, entry in entries.items()}
-        return Directory(Credentials(hashes), make)
+        return Directory(Credentials(hashes, hmac.digest(self._key, b"users there are not", "sha256")), make)
 
     def _app_client(self, entries: Mapping[str, AccountSection]) -> GraphClient | None:
         if not any(entry.auth == "app" for entry in entries.values()):
@@ -205,7 +207,7 @@ class Gateway:
             )
         ctx = AccountContext(
             account=AccountId(entry.user.lower()), graph=graph, store=self._store, hubs=self._hubs,
-            settings=_mailbox_settings(self.config), limits=self.limits, clock=self._clock, rng=self._rng,
+            settings=_mailbox_settings(self.config, entry), limits=self.limits, clock=self._clock, rng=self._rng,
         )  # fmt: skip
         return MailboxAccount(ctx, self._hubs, Bodies(ctx, self._cache), self._budget)
 
@@ -269,16 +271,18 @@ def _limits(config: Config) -> Limits:
         DEFAULT_LIMITS,
         append=max(imap.append_limit, DEFAULT_LIMITS.command_literal), append_landable=imap.append_limit,
         connections_per_address=imap.connections_per_address, connections_per_user=imap.connections_per_user,
-        login_delay=imap.login_delay, message=min(submission.max_size, SENDABLE), graph_timeout=config.graph.timeout,
+        login_delay=imap.login_delay, compressed_connections=imap.compressed_connections,
+        unannounced_literal=LITERAL_MINUS if imap.literals == "minus" else DEFAULT_LIMITS.unannounced_literal,
+        message=min(submission.max_size, SENDABLE), graph_timeout=config.graph.timeout,
         body_memory=config.state.memory_mib * MIB,
     )  # fmt: skip
 
 
-def _mailbox_settings(config: Config) -> Settings:
+def _mailbox_settings(config: Config, account: AccountSection) -> Settings:
     imap = config.imap
     return Settings(
         imap.rfc822_size, imap.expunge, imap.read_receipts, imap.poll_interval, imap.labels,
-        config.submission.header_mismatch,
+        config.submission.header_mismatch, admin=imap.admin, quota=account.quota_mib * MIB,
     )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from gateway.core.limits import DEFAULT_LIMITS, MIB
+from gateway.mailbox.credentials import scram_of
 
 ENV_PREFIX = "GATEWAY_"
 ENV_DELIMITER = "__"
@@ -94,6 +95,7 @@ class ImapSection(Section):
     expunge: Literal["trash", "permanent"] = "trash"
     read_receipts: Literal["suppress", "send"] = "suppress"
     poll_interval: float = Field(default=15.0, ge=0.1)  # seconds
+    admin: str = Field(default="", pattern=r"^([A-Za-z][A-Za-z0-9+.-]*:\S+)?$")  # URI, /shared/admin of METADATA
     labels: tuple[str, ...] = (
         "Red category",
         "Orange category",
@@ -103,6 +105,8 @@ class ImapSection(Section):
     )
     connections_per_address: int = Field(default=DEFAULT_LIMITS.connections_per_address, ge=1)
     connections_per_user: int = Field(default=DEFAULT_LIMITS.connections_per_user, ge=1)
+    compressed_connections: int = Field(default=DEFAULT_LIMITS.compressed_connections, ge=0)
+    literals: Literal["plus", "minus"] = "plus"  # LITERAL+ or LITERAL-, RFC 7888
     login_delay: float = Field(default=DEFAULT_LIMITS.login_delay, ge=0)
 
 
@@ -131,9 +135,16 @@ class AccountSection(Section):
     (client secret or certificate), `"delegated"` what `gateway account login` got."""
 
     user: str = Field(min_length=1, max_length=320)
-    password_hash: str = Field(pattern=r"^\$argon2id\$")
+    password_hash: str = Field(pattern=r"^\$argon2id\$")  # and behind it, perhaps, a SCRAM-SHA-256 verifier
     mailbox: str = ""  # UPN or guid; default: user
     auth: Literal["app", "delegated"] = "app"
+    quota_mib: int = Field(default=0, ge=0)  # what Exchange lets the mailbox hold, for QUOTA; 0 = not told
+
+    @field_validator("password_hash")
+    @classmethod
+    def _verifier(cls, value: str) -> str:
+        scram_of(value)
+        return value
 
 
 class Config(BaseSettings):

@@ -29,6 +29,7 @@ from gateway.mailbox.api import (
     Exists,
     Expunged,
     Flagged,
+    Incoming,
     MailboxInfo,
     MailboxStatus,
     Meta,
@@ -41,6 +42,7 @@ from gateway.mime.header import header_end
 from gateway.mime.part import Part, scan
 from gateway.wire import searchkey as sk
 from gateway.wire.dates import day_of, sent_day
+from gateway.wire.scram import Verifier, verifier
 from gateway.wire.structure import bodystructure, envelope
 
 NO_ANSWER = "Exchange does not answer, try again"
@@ -164,6 +166,7 @@ class FakeView:
         self._read_only = read_only
         self._uids: list[int] = []
         self._recent: set[int] = set()
+        self._rev2 = False
         self._told: dict[int, int] = {}  # UID -> modseq of the flags the client knows
         self.drain(expunge=True)
 
@@ -181,6 +184,10 @@ class FakeView:
 
     def is_recent(self, uid: int) -> bool:
         return uid in self._recent
+
+    def drop_recent(self) -> None:
+        self._recent.clear()
+        self._rev2 = True
 
     def seq(self, uid: int) -> int:
         return self._uids.index(uid) + 1 if uid in self._uids else 0
@@ -208,7 +215,7 @@ class FakeView:
         for message in new:
             self._uids.append(message.uid)
             self._told[message.uid] = message.modseq
-            if message.uid >= self._mailbox.recent_from:
+            if message.uid >= self._mailbox.recent_from and not self._rev2:
                 self._recent.add(message.uid)
         if new and not self._read_only:
             self._mailbox.recent_from = self._uids[-1] + 1
@@ -514,7 +521,7 @@ class FakeAccount:
         subscribed = mailbox.name in self._subscribed
         return MailboxInfo(mailbox.name, mailbox.use, has_children, mailbox.selectable, subscribed)
 
-    async def status(self, names: Sequence[str]) -> list[MailboxStatus]:
+    async def status(self, names: Sequence[str], *, sizes: bool = False) -> list[MailboxStatus]:
         self.step("status")
         self.status_calls.append(list(names))
         return [self._status(self.mailbox(name)) for name in names]
@@ -532,7 +539,10 @@ class FakeAccount:
         await self.pause("open")
         return FakeFolder(self, mailbox, read_only=read_only)
 
-    async def create(self, name: str) -> None:
+    quota = 0
+    metadata_serial = 0
+
+    async def create(self, name: str, uses: Sequence[bytes] = ()) -> None:
         self.step("create")
         if name in self.mailboxes:
             raise MailboxExists("The mailbox exists")
@@ -578,18 +588,16 @@ class FakeAccount:
         if size > self.limit:
             raise TooBig("Message too big")
 
-    def spool(self, expected: int) -> FakeSpool:
+    def spool(self, expected: int, beside: FakeSpool | None = None) -> FakeSpool:
         self.spools.append(FakeSpool())
         return self.spools[-1]
 
-    async def append(
-        self, name: str, spool: FakeSpool, flags: Flags, internal_date: int | None
-    ) -> AppendResult:
+    async def append(self, name: str, messages: Sequence[Incoming]) -> AppendResult:
         self.step("append")
         mailbox = self.mailbox(name)
         await self.pause("append")
-        message = mailbox.add(spool.read(), flags, internal_date or 0)
-        return AppendResult(mailbox.uid_validity, Uid(message.uid))
+        added = [mailbox.add(each.spool.read(), each.flags, each.internal_date or 0) for each in messages]
+        return AppendResult(mailbox.uid_validity, tuple(Uid(message.uid) for message in added))
 
     async def submit(self, envelope: Envelope, spool: FakeSpool) -> str:
         raise AssertionError("nothing submits through IMAP")
@@ -613,6 +621,15 @@ class FakeAccounts:
         self.accounts = {name: FakeAccount(name) for name in (names or ("alice@example.com",))}
         self.attempts: list[tuple[str, str]] = []  # user, peer
         self.fault: Exception | None = None
+        self.scram = False
+        self.verifiers: dict[str, Verifier] = {}
+        self.made_up = verifier("nobody's", b"salt")
+
+    def verifier(self, user: str) -> Verifier:
+        return self.verifiers.get(user, self.made_up)
+
+    async def admit(self, user: str, peer: str) -> FakeAccount:
+        return await self.authenticate(user, "demo", peer)
 
     async def authenticate(self, user: str, password: str, peer: str) -> FakeAccount:
         self.attempts.append((user, peer))

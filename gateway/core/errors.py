@@ -5,12 +5,16 @@ GatewayError
 ├── BadCommand            syntax: IMAP BAD, SMTP 501
 ├── Refused               a correct command that cannot be done; `code` is the IMAP response code
 │   ├── NoSuchMailbox     [NONEXISTENT] / [TRYCREATE]
+│   ├── NoSuchMessage     [NONEXISTENT]
 │   ├── MailboxExists     [ALREADYEXISTS]
 │   ├── CannotDo          [CANNOT]
+│   ├── UnknownEncoding   [UNKNOWN-CTE]
 │   ├── HasChildren       [HASCHILDREN]
 │   ├── NoPermission      [NOPERM]
 │   ├── OverQuota         [OVERQUOTA]
 │   ├── TooBig            [TOOBIG]
+│   ├── TooManyAnnotations, AnnotationTooBig   [METADATA ...]
+│   ├── UseRefused        [USEATTR]
 │   ├── LimitReached      [LIMIT]
 │   ├── InUse             [INUSE]
 │   └── Expired           [EXPUNGEISSUED] or stale data
@@ -47,12 +51,20 @@ class NoSuchMailbox(Refused):
     code = b"NONEXISTENT"
 
 
+class NoSuchMessage(Refused):
+    code = b"NONEXISTENT"
+
+
 class MailboxExists(Refused):
     code = b"ALREADYEXISTS"
 
 
 class CannotDo(Refused):
     code = b"CANNOT"
+
+
+class UnknownEncoding(Refused):
+    code = b"UNKNOWN-CTE"  # RFC 3516 section 4.3
 
 
 class HasChildren(Refused):
@@ -69,6 +81,26 @@ class OverQuota(Refused):
 
 class TooBig(Refused):
     code = b"TOOBIG"
+
+
+class TooManyAnnotations(Refused):
+    """RFC 5464 section 4.3."""
+
+    code = b"METADATA TOOMANY"
+
+
+class AnnotationTooBig(Refused):
+    """RFC 5464 section 4.3; `most` octets are accepted."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"A value has at most {most} octets")
+        self.code = b"METADATA MAXSIZE %d" % most
+
+
+class UseRefused(Refused):
+    """RFC 6154 section 3."""
+
+    code = b"USEATTR"
 
 
 class LimitReached(Refused):

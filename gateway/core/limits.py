@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 KIB = 1024
 MIB = 1024 * KIB
+LITERAL_MINUS = 4096  # octets of a non-synchronizing literal under LITERAL-, RFC 7888 section 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,8 @@ class Limits:
     literals_per_command: int = 1000
     unannounced_literal: int = 2**63  # (config) octets of a {n+}; LITERAL- has 4096, beyond: BAD [TOOBIG]
     command_total: int = 1 * MIB  # octets of one command with all its literals (not APPEND's message)
-    append: int = 150 * MIB  # (config) octets of one APPEND; APPENDLIMIT announces it
+    append: int = 150 * MIB  # (config) octets of one APPEND, all its messages: NO [LIMIT]
+    append_messages: int = 1000  # of one APPEND (RFC 3502): NO [LIMIT]
     append_landable: int = 35 * MIB  # (config) octets that the mailbox's own size limit lets us land
     swallow_factor: int = 2  # an oversized {n+} up to this times `append` is dropped, then NO; beyond: BYE
     paren_depth: int = 32  # nesting of lists and search keys
@@ -37,6 +39,11 @@ class Limits:
     keyword_octets: int = 255
     mailbox_name_octets: int = 1024  # of the encoded name
     mailbox_depth: int = 50
+    # -- annotations (RFC 5464): what a client may keep here --
+    metadata_value: int = 32 * KIB  # octets of one value: NO [METADATA MAXSIZE n]
+    metadata_name: int = 255  # octets of an entry's name: NO [LIMIT]
+    metadata_entries: int = 100  # of one mailbox, or of the server: NO [METADATA TOOMANY]; and of one command
+    metadata_total: int = 8 * MIB  # octets of all values of an account: NO [METADATA TOOMANY]
     pipelined: int = 16  # commands parsed ahead of the one that runs
     # -- output --
     flush: int = 64 * KIB  # octets gathered before a write

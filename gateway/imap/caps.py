@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gateway.imap.spec import Enabled, State
 from gateway.wire.fetchatt import Att
 
-ALWAYS = (b"IMAP4rev1", b"SASL-IR", b"ID", b"ENABLE", b"INPROGRESS")
+ALWAYS = (b"IMAP4rev1", b"IMAP4rev2", b"SASL-IR", b"ID", b"ENABLE", b"INPROGRESS")
 MECHANISMS = (b"AUTH=PLAIN", b"AUTH=LOGIN")
 LOGGED_IN = (
     b"IDLE",  # RFC 2177
@@ -20,14 +20,29 @@ LOGGED_IN = (
     b"LIST-EXTENDED",  # RFC 5258
     b"LIST-STATUS",  # RFC 5819
     b"ESEARCH",  # RFC 4731
+    b"CREATE-SPECIAL-USE",  # RFC 6154
+    b"METADATA",  # RFC 5464
+    b"LIST-METADATA",  # RFC 9590
+    b"UTF8=ACCEPT",  # RFC 6855
+    b"CONDSTORE",  # RFC 7162
+    b"QRESYNC",  # RFC 7162
+    b"UIDONLY",  # RFC 9586
 )
 # Only of use to who is logged in, and announced to him alone.
 AFTER_LOGIN = (b"UNAUTHENTICATE",)  # RFC 8437
 # What ENABLE can switch on (RFC 5161), and what that brings with it.
-ENABLABLE: dict[bytes, Enabled] = {}
+ENABLABLE: dict[bytes, Enabled] = {
+    b"IMAP4REV2": Enabled.REV2,  # RFC 9051
+    b"UTF8=ACCEPT": Enabled.UTF8,  # RFC 6855
+    b"CONDSTORE": Enabled.CONDSTORE,  # RFC 7162
+    b"QRESYNC": Enabled.QRESYNC | Enabled.CONDSTORE,  # RFC 7162 section 3.2.3
+    b"UIDONLY": Enabled.UIDONLY,  # RFC 9586
+    b"METADATA": Enabled.METADATA,  # RFC 5464
+}
+SPELLED = {b"IMAP4REV2": b"IMAP4rev2"}  # those that are not in capitals
 
 # FETCH attributes of extensions that are not announced: BAD, like any unknown attribute.
-UNANNOUNCED_ATTS = frozenset({Att.MODSEQ, Att.EMAILID, Att.THREADID, Att.SAVEDATE, Att.PREVIEW})
+UNANNOUNCED_ATTS = frozenset({Att.EMAILID, Att.THREADID, Att.SAVEDATE, Att.PREVIEW})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +59,7 @@ class Offer:
     literal_minus: bool = False
     compress: bool = False
     scram: bool = False
+    quota: bool = False  # how much the mailbox may hold is known (RFC 9208)
 
 
 def capabilities(state: State, offer: Offer) -> bytes:
@@ -56,6 +72,8 @@ def capabilities(state: State, offer: Offer) -> bytes:
     else:
         words.extend(AFTER_LOGIN)
     words.extend(LOGGED_IN)
+    if offer.quota:
+        words.extend((b"QUOTA", b"QUOTA=RES-STORAGE"))
     if offer.compress:
         words.append(b"COMPRESS=DEFLATE")
     words.append(b"APPENDLIMIT=%d" % offer.append_limit)

@@ -18,9 +18,11 @@ import gateway.imap.auth  # noqa: F401  # fills its rows of SPECS
 from gateway.core.errors import BadCommand, GatewayError
 from gateway.imap.announce import announce
 from gateway.imap.commands import load_handlers
+from gateway.imap.commands.metadata import tell_changed_entries
 from gateway.imap.context import Farewell, Gone
 from gateway.imap.literal import IncomingLiteral
 from gateway.imap.replies import reply_to, reply_to_bug
+from gateway.imap.rev2 import speaks_utf8
 from gateway.imap.session_state import SessionState
 from gateway.imap.spec import SPECS, Reply, Spec, State
 from gateway.wire.command import Command, Fetch, Status
@@ -37,7 +39,7 @@ from gateway.wire.framer import (
     TooLong,
     tag_of,
 )
-from gateway.wire.grammar_mailbox import parse_append
+from gateway.wire.grammar_append import parse_append
 
 load_handlers()
 
@@ -110,6 +112,7 @@ class Session(SessionState):
             announce(
                 self, expunge=spec.may_expunge(command), with_uid=bool(getattr(command, "by_uid", False))
             )
+        tell_changed_entries(self)
         await self._answer(command.tag, reply)
 
     async def _attempt(self, spec: Spec, command: Command) -> Reply:
@@ -194,7 +197,7 @@ class Session(SessionState):
         if literal is None:
             raise AssertionError("APPEND without a literal")
         try:
-            command = parse_append(header, self.context.limits)
+            command = parse_append(header, self.context.limits, utf8=speaks_utf8(self))
         except GatewayError as error:
             await literal.settle()
             await self._answer(tag_of(header.parts[0]) or b"*", reply_to(error))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from array import array
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from gateway.core.limits import LITERAL_MINUS
 from gateway.imap.ahead import Ahead
 from gateway.imap.caps import Offer, capabilities
 from gateway.imap.context import Channel, Context, Farewell
 from gateway.imap.heartbeat import Heartbeat
 from gateway.imap.literal import IncomingLiteral
+from gateway.imap.rev2 import speaks_utf8
 from gateway.imap.spec import Enabled, State
 from gateway.mailbox.api import Account, Folder, MailboxStatus
 from gateway.wire.command import Command
@@ -23,8 +26,8 @@ from gateway.wire.grammar import parse
 if TYPE_CHECKING:
     from gateway.imap.contexts import UpdatedSearch
 
-LITERAL_MINUS = 4096  # octets of a non-synchronizing literal, RFC 7888 section 5
 C = TypeVar("C", bound=Command)
+_numbers = itertools.count(1)
 
 
 @dataclass(slots=True)
@@ -53,6 +56,8 @@ class SessionState:
         self.statuses: dict[str, MailboxStatus] = {}  # asked for together with an earlier, adjacent STATUS
         self.prepared = 0  # FETCHes next in line that were made ready together with an earlier one
         self.failed_logins = 0
+        self.number = next(_numbers)  # of this session, in this process
+        self.metadata_heard: int | None = None  # changes of entries told so far, once METADATA is enabled
         self.mid_response = False  # a response is half in `out`: nothing may be put between
         self._ahead = Ahead(channel, context.limits.pipelined, self._parse)
         self._heartbeat = Heartbeat(self)
@@ -89,8 +94,10 @@ class SessionState:
             starttls=self.context.tls is not None,
             plaintext_ok=settings.allow_plaintext,
             append_limit=self.account.append_limit() if self.account else limits.append_landable,
+            quota=self.account is not None and self.account.quota > 0,
             literal_minus=limits.unannounced_literal == LITERAL_MINUS,
             compress=limits.compressed_connections > 0 and not self.channel.compressed,
+            scram=self.context.accounts.scram,
         )
         return capabilities(self.state, offer)
 
@@ -108,6 +115,7 @@ class SessionState:
         self.channel.authenticated = False
         self.channel.framer.authenticated = False
         self.enabled = Enabled.NOTHING
+        self.metadata_heard = None
         self.statuses.clear()
         self.prepared = 0
 
@@ -166,4 +174,4 @@ class SessionState:
         self._ahead.put_back(event)
 
     def _parse(self, frame: Frame) -> Command:
-        return parse(frame, self.context.limits, utf8=bool(self.enabled & (Enabled.UTF8 | Enabled.REV2)))
+        return parse(frame, self.context.limits, utf8=speaks_utf8(self))

@@ -38,6 +38,7 @@ class Enabled(Flag):
     UTF8 = auto()  # RFC 6855: mailbox names and strings in UTF-8
     REV2 = auto()  # RFC 9051: IMAP4rev2's answers
     UIDONLY = auto()  # RFC 9586: no sequence numbers at all
+    METADATA = auto()  # RFC 5464: METADATA of what others changed
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,32 +8,37 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 
 from gateway.core.errors import NoSuchMailbox, TooBig
-from gateway.core.types import Flags, FolderId, ObjectId, Uid
+from gateway.core.types import FolderId, ObjectId, SpecialUse, Uid
 from gateway.graph.errors import GraphError, NotFound
 from gateway.graph.model import Message, Priority
 from gateway.mailbox import append, journal, submit
 from gateway.mailbox.administration import Administration
-from gateway.mailbox.api import AppendResult, Envelope, MailboxInfo, MailboxStatus, Spool
+from gateway.mailbox.annotations import USE, Annotations
+from gateway.mailbox.api import AppendResult, Envelope, Incoming, MailboxInfo, MailboxStatus, Spool
 from gateway.mailbox.bodies import Bodies
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.folder import OpenFolder
 from gateway.mailbox.hierarchy import Hierarchy
 from gateway.mailbox.hub import Hubs
-from gateway.mailbox.names import INBOX, Entry, canonical
+from gateway.mailbox.names import Entry, canonical
+from gateway.mailbox.sizes import ColdSizes, size_of
 from gateway.mailbox.spool import MailSpool, SpoolBudget
 from gateway.mailbox.sync import FolderSync
 from gateway.mailbox.translate import translated
 from gateway.mailbox.watch import Watches
 from gateway.store.api import FolderRow
+from gateway.wire.mailboxname import INBOX
 
 OPEN_MAX_AGE = 2.0  # seconds: a SELECT right after another needs no second delta
 BACKGROUND_FOLDERS = ("inbox", "sentitems", "drafts", "archive", "deleteditems", "junkemail")
+SUPPOSED_SIZE = 64 * 1024  # octets of a message, where nothing is known of any
 BACKGROUND_RETRY = 30.0  # seconds after a failed background sync
+MEND_AFTER = 5.0  # seconds after work ended amid what it did: what Graph was doing then is done
 
 log = structlog.get_logger("gateway.mailbox")
 
@@ -47,11 +52,14 @@ class MailboxAccount:
         self.bodies = bodies
         self.hierarchy = Hierarchy(ctx)
         self.watches = Watches(ctx)
+        self._cold_sizes = ColdSizes(ctx)
         self._administration = Administration(ctx, self.hierarchy)
+        self.annotations = Annotations(ctx)
         self._hubs = hubs
         self._budget = budget
         self._syncs: dict[int, FolderSync] = {}
         self._background: asyncio.Task[None] | None = None
+        self._mending: asyncio.Task[None] | None = None
         self._interrupted = True  # a crash may have left work in the journal
         self._recovering = asyncio.Lock()
 
@@ -60,13 +68,16 @@ class MailboxAccount:
     async def start(self) -> None:
         """Ready from what the store knows: a login costs no request. The first sync goes on in the background."""
         await self.hierarchy.load()
+        await self.annotations.load()
         self._background = asyncio.create_task(self._keep_warm())
+        self._mending = asyncio.create_task(self._mend())
 
     async def close(self) -> None:
-        if self._background is not None:
-            self._background.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._background
+        for task in (self._background, self._mending):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
         await self.watches.close()
         for sync in self._syncs.values():
             await sync.close()
@@ -99,6 +110,24 @@ class MailboxAccount:
             if self._interrupted:
                 await journal.recover(self.ctx)
                 self._interrupted = False
+
+    async def _mend(self) -> None:
+        """What work of this process left undone is finished or undone without waiting for the next start."""
+        pause = MEND_AFTER
+        while True:
+            await self.ctx.unfinished.wait()
+            await self.ctx.clock.sleep(pause)
+            self.ctx.unfinished.clear()
+            pause = MEND_AFTER
+            try:
+                async with self._recovering:
+                    await journal.recover(self.ctx)
+            except GraphError as error:
+                log.warning("unfinished work waits", error=type(error).__name__, code=error.code)
+                self.ctx.unfinished.set()
+                pause = BACKGROUND_RETRY
+            except Exception:
+                log.exception("unfinished work waits")
 
     def sync(self, row: FolderRow) -> FolderSync:
         """The one sync of a folder."""
@@ -139,15 +168,23 @@ class MailboxAccount:
     async def folders(self) -> list[MailboxInfo]:
         await self._fresh()
         subscribed = await self.ctx.store.subscriptions(self.ctx.account)
-        return [_info(entry, subscribed) for entry in self.hierarchy.tree.entries()]
-
-    async def status(self, names: Sequence[str]) -> list[MailboxStatus]:
-        return [await self._status(await self.entry(name)) for name in names]
+        use = self.annotations.use_of
+        return [_info(entry, use(entry), subscribed) for entry in self.hierarchy.tree.entries()]
 
     @translated
-    async def _status(self, entry: Entry) -> MailboxStatus:
+    async def status(self, names: Sequence[str], *, sizes: bool = False) -> list[MailboxStatus]:
+        entries = [await self.entry(name) for name in names]
+        if sizes:
+            rows = [await self.row(entry.name) for entry in entries]
+            await self._cold_sizes.learn([row for row in rows if not row.ready])
+        return [await self._status(entry, sizes) for entry in entries]
+
+    async def _status(self, entry: Entry, sizes: bool) -> MailboxStatus:
         """From our own rows; the hierarchy's counts tell whether they may be old (one request for all folders)."""
         row = await self.row(entry.name)
+        if not row.ready and sizes and not self._cold_sizes.knows(row):
+            await self.sync(row).ready()  # Graph does not tell the folder's size: the messages' own are summed up
+            row = await self.row(entry.name)
         if not row.ready:
             return await self._cold_status(entry.name, row)
         await self.sync(row).settle_counts(row, OPEN_MAX_AGE)
@@ -155,7 +192,8 @@ class MailboxAccount:
         return MailboxStatus(
             name=entry.name, messages=counts.messages, recent=counts.recent, uid_next=counts.uid_next,
             uid_validity=row.uid_validity, unseen=counts.unseen, highest_modseq=counts.modseq,
-            deleted=counts.deleted, size=counts.size, mailbox_id=ObjectId(row.mailbox_id),
+            deleted=counts.deleted, size=size_of(counts), mailbox_id=ObjectId(row.mailbox_id),
+            deleted_size=counts.deleted_size,
         )  # fmt: skip
 
     async def _cold_status(self, name: str, row: FolderRow) -> MailboxStatus:
@@ -169,8 +207,8 @@ class MailboxAccount:
         messages = max(row.total, landed.messages)
         return MailboxStatus(
             name=name, messages=messages, recent=messages, uid_next=row.uid_next, uid_validity=row.uid_validity,
-            unseen=max(row.unread, landed.unseen), highest_modseq=max(row.modseq, 1),
-            mailbox_id=ObjectId(row.mailbox_id),
+            unseen=max(row.unread, landed.unseen), highest_modseq=max(row.modseq, 1), deleted=landed.deleted,
+            size=self._cold_sizes.of(row, messages) + size_of(landed), mailbox_id=ObjectId(row.mailbox_id),
         )  # fmt: skip
 
     @translated
@@ -186,14 +224,18 @@ class MailboxAccount:
         return await OpenFolder.open(self, entry, sync, self._hubs, read_only=read_only)
 
     @translated
-    async def create(self, name: str) -> None:
+    async def create(self, name: str, uses: Sequence[bytes] = ()) -> None:
         await self._fresh()
+        self.annotations.check_uses(uses)
         await self._administration.create(name)
+        for use in uses:
+            await self.annotations.put(await self.entry(name), {USE: use}, 0)
 
     @translated
     async def delete(self, name: str) -> None:
-        await self.entry(name)
+        entry = await self.entry(name)
         await self._administration.delete(name)
+        await self.annotations.forget_use(entry)
 
     @translated
     async def rename(self, source: str, target: str) -> None:
@@ -222,6 +264,42 @@ class MailboxAccount:
     async def subscriptions(self) -> list[str]:
         return sorted(await self.ctx.store.subscriptions(self.ctx.account))
 
+    # -- annotations, quota --
+
+    async def metadata(self, name: str) -> dict[str, bytes]:
+        return await self.annotations.of(await self.entry(name) if name else None)
+
+    async def metadata_of_all(self, entries: Sequence[str]) -> dict[str, dict[str, bytes]]:
+        await self._fresh()
+        return await self.annotations.of_all(self.hierarchy.tree.entries(), entries)
+
+    async def set_metadata(self, name: str, changes: Mapping[str, bytes | None], writer: int) -> None:
+        await self.annotations.put(await self.entry(name) if name else None, changes, writer)
+
+    @property
+    def metadata_serial(self) -> int:
+        return self.annotations.news.serial
+
+    def metadata_news(self, serial: int, reader: int) -> dict[str, list[str]]:
+        names = {row.key: self.hierarchy.tree.name_of(id) for id, row in self.hierarchy.rows.items()}
+        news = self.annotations.news.since(serial, reader)
+        named = (("" if key is None else names.get(key), entries) for key, entries in news.items())
+        return {name: entries for name, entries in named if name is not None}
+
+    async def metadata_changed(self, serial: int) -> None:
+        await self.annotations.news.changed(serial)
+
+    @property
+    def quota(self) -> int:
+        return self.ctx.settings.quota
+
+    async def storage_used(self) -> int:
+        await self._fresh()
+        messages, octets = await self.ctx.store.storage(self.ctx.account)
+        mean = octets // messages if messages else SUPPOSED_SIZE
+        folders = await self.ctx.store.folders(self.ctx.account)
+        return octets + mean * sum(row.total for row in folders if not row.ready)
+
     # -- messages in --
 
     def append_limit(self) -> int:
@@ -232,21 +310,21 @@ class MailboxAccount:
         if size > self.append_limit():
             raise TooBig(f"At most {self.append_limit()} octets can be appended")
 
-    def spool(self, expected: int) -> MailSpool:
-        return MailSpool(self._budget, expected)
+    def spool(self, expected: int, beside: Spool | None = None) -> MailSpool:
+        return MailSpool(self._budget, expected, beside=beside if isinstance(beside, MailSpool) else None)
 
     @translated
-    async def append(self, name: str, spool: Spool, flags: Flags, internal_date: int | None) -> AppendResult:
+    async def append(self, name: str, messages: Sequence[Incoming]) -> AppendResult:
         target = await self.row(name)
-        uid = await append.append(self.ctx, target, spool.read(), flags, internal_date)
-        return AppendResult(target.uid_validity, uid)
+        uids = await append.append(self.ctx, target, messages)
+        return AppendResult(target.uid_validity, tuple(uids))
 
     async def submit(self, envelope: Envelope, spool: Spool) -> str:
         return await submit.submit(self.ctx, envelope, spool.read())
 
 
-def _info(entry: Entry, subscribed: set[str]) -> MailboxInfo:
+def _info(entry: Entry, use: SpecialUse | None, subscribed: set[str]) -> MailboxInfo:
     return MailboxInfo(
-        name=entry.name, use=entry.use, has_children=entry.has_children, selectable=True,
+        name=entry.name, use=use, has_children=entry.has_children, selectable=True,
         subscribed=entry.name in subscribed, mailbox_id=ObjectId(entry.row.mailbox_id),
     )  # fmt: skip

@@ -19,6 +19,7 @@ from gateway.mailbox.resync import Known
 from gateway.mime.part import Part
 from gateway.wire.scram import Verifier
 from gateway.wire.searchkey import SearchKey
+from gateway.wire.sortkey import Criterion, Threading
 
 NO_OBJECT_ID = ObjectId("")
 
@@ -168,6 +169,15 @@ class View(Protocol):
 
 
 @dataclass(slots=True)
+class Thread:
+    """A message and its replies (RFC 5256). `at` is its view position, None for a message that is not there but holds
+    its replies together: only at the top, with two replies at least."""
+
+    at: int | None
+    children: list[Thread] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class StoreResult:
     """`rows`: messages whose flags changed or that the client must hear of (seq, uid, flags, modseq as in FETCH);
     `failed`: UIDs Graph refused (their truth is in `rows`); `modified`: UIDs that failed UNCHANGEDSINCE;
@@ -270,6 +280,15 @@ class Folder(Protocol):
         """Zero-based view positions of the messages that match, ascending. Exact (RFC 9051 section 6.4.4)."""
         ...
 
+    async def sort(self, at: Sequence[int], criteria: Sequence[Criterion]) -> list[int]:
+        """These view positions (ascending) in the order of the criteria, equal ones by number. From stored facts; what
+        is not known yet is listed, hundreds of messages a request."""
+        ...
+
+    async def thread(self, at: Sequence[int], algorithm: Threading) -> list[Thread]:
+        """These view positions (ascending) as threads, in the order of RFC 5256. Costs what SORT costs."""
+        ...
+
     async def store(self, uids: Sequence[Uid], change: FlagChange) -> StoreResult: ...
     async def copy(self, uids: Sequence[Uid], target: str) -> CopyResult:
         """All or nothing. NoSuchMailbox: the caller answers [TRYCREATE]."""
@@ -342,8 +361,9 @@ class Account(Protocol):
         """The whole hierarchy, sorted, INBOX first."""
         ...
 
-    async def status(self, names: Sequence[str]) -> list[MailboxStatus]:
-        """In the order asked for. NoSuchMailbox for the first unknown one."""
+    async def status(self, names: Sequence[str], *, sizes: bool = False) -> list[MailboxStatus]:
+        """In the order asked for. NoSuchMailbox for the first unknown one. `sizes`: `size` is asked for; it is at
+        least the sum of the messages' sizes, and may be dearer to learn than the rest."""
         ...
 
     async def open(self, name: str, *, read_only: bool) -> Folder: ...

@@ -40,6 +40,8 @@ class Settings:
     poll_interval: float = 15.0  # seconds between deltas of a watched folder
     labels: tuple[str, ...] = ()  # category names of $label1..$label5
     header_mismatch: str = "refuse"
+    admin: str = ""  # URI of the administrator, /shared/admin of RFC 5464
+    quota: int = 0  # octets the mailbox may hold, for QUOTA; 0 = not known, and not announced
 
 
 class Hubs(Protocol):
@@ -159,6 +161,9 @@ class AccountContext:
     sent: SentLog = field(default_factory=SentLog)
     renewals: Renewals = field(default_factory=Renewals)
     local_lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # read-change-write of Store.local only
+    building_lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # one hidden folder is enough
     working: set[int] = field(default_factory=set)  # journal rows of work under way in this process
+    unfinished: asyncio.Event = field(default_factory=asyncio.Event)  # some of that work ended amid what it did
     # by well-known name; kept fresh by the hierarchy
     special: dict[str, FolderRow] = field(default_factory=dict)
+    folder_keys: set[int] = field(default_factory=set)  # of the folders there are; kept fresh by the hierarchy

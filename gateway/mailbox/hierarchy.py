@@ -118,6 +118,7 @@ class Hierarchy:
         self.rows = {row.id: row for row in rows}
         self._ctx.special.clear()
         self._ctx.special.update({row.well_known: row for row in rows if row.well_known})
+        self._ctx.folder_keys = {row.key for row in rows}
         self.tree = Tree(rows)
 
 

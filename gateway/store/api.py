@@ -135,6 +135,8 @@ class Counts:
     uid_next: int
     modseq: ModSeq
     deleted_size: int = 0  # octets of what is marked \\Deleted
+    estimated: int = 0  # octets of those whose size is not exact
+    unseen_by_us: int = 0  # how many those are
 
 
 @dataclass(slots=True)

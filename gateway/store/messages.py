@@ -58,13 +58,17 @@ def expunged(db: sqlite3.Connection, folder: int, modseq: ModSeq) -> list[Uid] |
 
 def counts(db: sqlite3.Connection, folder: int) -> Counts:
     uid_next, modseq, recent_from = folder_field(db, folder, "uid_next, modseq, recent_from")
-    messages, unseen, deleted, recent, size, deleted_size = db.execute(
+    messages, unseen, deleted, recent, size, deleted_size, estimated, inexact = db.execute(
         "SELECT COUNT(*), COALESCE(SUM(system & ? = 0), 0), COALESCE(SUM(system & ? != 0), 0),"
         " COALESCE(SUM(uid >= ?), 0), COALESCE(SUM(size), 0),"
-        " COALESCE(SUM(size) FILTER (WHERE system & ? != 0), 0) FROM message WHERE folder = ?",
+        " COALESCE(SUM(size) FILTER (WHERE system & ? != 0), 0),"
+        " COALESCE(SUM(size) FILTER (WHERE size_exact = 0), 0), COUNT(*) FILTER (WHERE size_exact = 0)"
+        " FROM message WHERE folder = ?",
         (int(SystemFlag.SEEN), int(SystemFlag.DELETED), recent_from, int(SystemFlag.DELETED), folder),
     ).fetchone()
-    return Counts(messages, unseen, recent, deleted, size, uid_next, ModSeq(modseq), deleted_size)
+    return Counts(
+        messages, unseen, recent, deleted, size, uid_next, ModSeq(modseq), deleted_size, estimated, inexact
+    )
 
 
 def storage(db: sqlite3.Connection, account: AccountId) -> tuple[int, int]:

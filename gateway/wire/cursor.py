@@ -10,7 +10,7 @@ import re
 
 from gateway.core.errors import BadCommand, LimitReached
 from gateway.core.limits import Limits
-from gateway.core.runs import Pair, Runs
+from gateway.core.runs import LastResult, Pair, Runs
 from gateway.core.types import SYSTEM_FLAGS_BY_NAME, Flags
 from gateway.wire import mutf7
 from gateway.wire.chars import (
@@ -30,7 +30,6 @@ NUMBER64_MAX = 2**63 - 1  # number64; mod-sequences, RFC 7162 section 7
 
 _SEQUENCE_SET = re.compile(rb"[0-9:*,]+")
 _SEQUENCE = re.compile(rb"([1-9][0-9]{0,9}|\*)(?::([1-9][0-9]{0,9}|\*))?")
-_CONTROLS = re.compile("[\x00-\x1f\x7f]")
 
 
 class Cursor:
@@ -126,6 +125,10 @@ class Cursor:
             return None
         return self.string()
 
+    def nstring8(self) -> bytes | None:
+        """nstring / literal8: octets of any kind (RFC 5464 section 5, value; RFC 3516)."""
+        return self._literal(binary=True) if self.at(b"~") else self.nstring()
+
     def astring(self) -> bytes:
         return self._atom_or_string(ASTRING_ATOM)
 
@@ -143,6 +146,10 @@ class Cursor:
         if text.count(b",") >= self.limits.sequence_ranges:
             raise LimitReached("Too many ranges in the sequence set")
         return Runs.merged(map(_range, text.split(b",")))
+
+    def message_set(self) -> Runs:
+        """sequence-set with seq-last-command (RFC 9051 section 9): `$` stands alone, never in a list."""
+        return LastResult() if self.accept(b"$") else self.sequence_set()
 
     def flags(self) -> Flags:
         """flag-list, in parentheses."""
@@ -206,12 +213,12 @@ class Cursor:
             return None
         return LITERAL_HEADER.match(self.text, self.pos)
 
-    def _literal(self) -> bytes:
+    def _literal(self, *, binary: bool = False) -> bytes:
         header = self._literal_header()
         if header is None:
             raise BadCommand("Expected a string")
         value = self._parts[self._part + 1]
-        if header[1] or b"\0" in value:
+        if not binary and (header[1] or b"\0" in value):
             raise BadCommand("A literal here cannot hold binary data")
         self._part += 2
         self.text = self._parts[self._part]
@@ -222,10 +229,7 @@ class Cursor:
         limits = self.limits
         if len(name) > limits.mailbox_name_octets or name.count(b"/") > limits.mailbox_depth:
             raise LimitReached("Mailbox name too long or too deep")
-        text = _decoded(name, utf8=self.utf8)
-        if _CONTROLS.search(text):
-            raise BadCommand("Mailbox name with control characters")
-        return text
+        return _decoded(name, utf8=self.utf8)
 
 
 def _decoded(name: bytes, *, utf8: bool) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from base64 import b64encode
 from enum import Enum
 
-from gateway.core.types import Flags
+from gateway.core.types import Flags, ObjectId
 from gateway.wire import mutf7
 from gateway.wire.chars import ASTRING_ATOM, QUOTABLE
 
@@ -113,11 +113,21 @@ def nstring(data: bytes | None) -> bytes:
     return NIL if data is None else string(data)
 
 
+def nstring8(data: bytes | None) -> bytes:
+    """nstring, or literal8 for what holds NUL (RFC 3516 section 3, RFC 5464 section 5)."""
+    return nstring(data) if data is None or b"\0" not in data else b"~" + literal(data)
+
+
 def astring(data: bytes) -> bytes:
     """An atom where possible; NIL and the empty string are quoted."""
     if ASTRING_ATOM.fullmatch(data) and data.upper() != NIL:
         return data
     return string(data)
+
+
+def object_id(id: ObjectId) -> bytes:
+    """`(F2212ea87)` (RFC 8474 section 7); NIL where there is none."""
+    return b"(%b)" % id.encode() if id else NIL
 
 
 def mailbox(name: str, utf8: bool = False) -> bytes:

@@ -52,6 +52,13 @@ from gateway.wire.grammar_mailbox import (
     parse_rename,
     parse_status,
 )
+from gateway.wire.grammar_metadata import (
+    parse_getmetadata,
+    parse_getquota,
+    parse_getquotaroot,
+    parse_setmetadata,
+    parse_setquota,
+)
 from gateway.wire.grammar_search import parse_search
 from gateway.wire.grammar_select import parse_select
 from gateway.wire.grammar_sort import parse_cancel_update, parse_esearch, parse_sort, parse_thread
@@ -237,6 +244,11 @@ _COMMANDS: dict[bytes, tuple[Parser, bool]] = {
     b"LIST": (parse_list, True),
     b"LSUB": (parse_lsub, True),
     b"STATUS": (parse_status, True),
+    b"GETMETADATA": (parse_getmetadata, True),
+    b"SETMETADATA": (parse_setmetadata, True),
+    b"GETQUOTA": (parse_getquota, True),
+    b"GETQUOTAROOT": (parse_getquotaroot, True),
+    b"SETQUOTA": (parse_setquota, True),
     b"APPEND": (parse_without_message, True),
     b"ESEARCH": (parse_esearch, True),
     b"CANCELUPDATE": (parse_cancel_update, True),

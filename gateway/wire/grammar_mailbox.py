@@ -1,59 +1,53 @@
-"""The commands that name mailboxes: SELECT to APPEND (RFC 9051 section 6.3, RFC 5258, RFC 6154, RFC 5819)."""
+"""The commands that name mailboxes (RFC 9051 section 6.3, RFC 5258, RFC 6154, RFC 5819)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.core.errors import BadCommand, LimitReached
-from gateway.core.limits import DEFAULT_LIMITS, Limits
-from gateway.core.types import Flags
-from gateway.wire import dates
-from gateway.wire.chars import LITERAL_HEADER
+from gateway.wire.chars import FLAG
 from gateway.wire.command import (
-    AppendStart,
     Command,
     Create,
-    Examine,
     List,
     Lsub,
     Rename,
-    Select,
     Status,
 )
 from gateway.wire.cursor import Cursor
-from gateway.wire.frame import LiteralHeader, tag_of
+from gateway.wire.grammar_metadata import entries
 
-SELECT_PARAMETERS = (b"CONDSTORE",)  # RFC 7162 section 3.1.8
 SELECTION_OPTIONS = (b"SUBSCRIBED", b"REMOTE", b"RECURSIVEMATCH", b"SPECIAL-USE")
 BASE_SELECTIONS = frozenset((b"SUBSCRIBED", b"SPECIAL-USE"))  # what RECURSIVEMATCH can recur to
-RETURN_OPTIONS = (b"SUBSCRIBED", b"CHILDREN", b"SPECIAL-USE", b"STATUS")
+RETURN_OPTIONS = (b"SUBSCRIBED", b"CHILDREN", b"SPECIAL-USE", b"STATUS", b"METADATA")
 STATUS_ITEMS = (
     b"MESSAGES", b"RECENT", b"UIDNEXT", b"UIDVALIDITY", b"UNSEEN", b"HIGHESTMODSEQ", b"DELETED", b"SIZE",
-    b"APPENDLIMIT",
+    b"APPENDLIMIT", b"DELETED-STORAGE", b"MAILBOXID",
 )  # fmt: skip
-
-
-def parse_select(cls: type[Select] | type[Examine]) -> Callable[[Cursor, bytes], Command]:
-    def parse(c: Cursor, tag: bytes) -> Command:
-        mailbox = c.mailbox()
-        parameters = _select_parameters(c) if c.at(b" (") else ()
-        return cls(tag, mailbox, condstore=b"CONDSTORE" in parameters)
-
-    return parse
-
-
-def _select_parameters(c: Cursor) -> tuple[bytes, ...]:
-    c.space()
-    parameters = c.words("SELECT parameter", SELECT_PARAMETERS)
-    if not parameters:
-        raise BadCommand("Expected a SELECT parameter")
-    return parameters
 
 
 def parse_create(c: Cursor, tag: bytes) -> Command:
     """A delimiter at the end only says that children will follow (RFC 9051 section 6.3.4)."""
-    return Create(tag, c.mailbox().without_last_delimiter())
+    name = c.mailbox().without_last_delimiter()
+    return Create(tag, name, _uses(c) if c.accept(b" ") else ())
+
+
+def _uses(c: Cursor) -> tuple[bytes, ...]:
+    """create-param of RFC 6154 section 6: (USE (\\Archive ...)), perhaps none."""
+    c.expect(b"(", "a list of CREATE parameters")
+    if not c.accept_word(b"USE"):
+        raise BadCommand("Unknown CREATE parameter")
+    c.expect(b" (", "a list of special uses")
+    uses: dict[bytes, bytes] = {}
+    while not c.accept(b")"):
+        if uses:
+            c.space()
+        use = c.match(FLAG, "a special use")
+        if not use.startswith(b"\\"):
+            raise BadCommand("A special use begins with a backslash")
+        uses.setdefault(use.lower(), use)
+    c.expect(b")", "the end of the CREATE parameters")
+    return tuple(uses.values())
 
 
 def parse_rename(c: Cursor, tag: bytes) -> Command:
@@ -95,7 +89,8 @@ def parse_list(c: Cursor, tag: bytes) -> Command:
     if not c.accept(b" "):
         return List(tag, reference, patterns, selection, extended=extended)
     returns = _returns(c)
-    return List(tag, reference, patterns, selection, tuple(returns.options), returns.status_items, True)
+    options = tuple(returns.options)
+    return List(tag, reference, patterns, selection, options, returns.status_items, True, returns.entries)
 
 
 def _selection(c: Cursor) -> tuple[bytes, ...]:
@@ -121,10 +116,11 @@ def _patterns(c: Cursor) -> tuple[str, ...]:
 class _Returns:
     options: dict[bytes, None]
     status_items: tuple[bytes, ...] = ()
+    entries: tuple[str, ...] = ()
 
 
 def _returns(c: Cursor) -> _Returns:
-    """RETURN (options), where STATUS has a list of its own (RFC 5819)."""
+    """RETURN (options), where STATUS and METADATA have lists of their own (RFC 5819, RFC 9590)."""
     if not c.accept_word(b"RETURN"):
         raise BadCommand("Expected RETURN")
     c.expect(b" (", "a list of RETURN options")
@@ -137,66 +133,9 @@ def _returns(c: Cursor) -> _Returns:
         if option == b"STATUS":
             c.space()
             returns.status_items = _status_items(c)
+        elif option == b"METADATA":
+            c.space()
+            returns.entries = entries(c)
         if c.accept(b")"):
             return returns
         c.space()
-
-
-# -- APPEND --
-
-
-def parse_append(
-    header: LiteralHeader, limits: Limits = DEFAULT_LIMITS, *, utf8: bool = False
-) -> AppendStart:
-    """APPEND as far as its message's literal, which the framer has announced.
-
-    After the message's last Chunk comes a Frame that must be `(b"",)`: `append_ends` says so.
-    BadCommand where the text is not APPEND's, LimitReached for a name or keyword beyond limits.
-    """
-    tag = tag_of(header.parts[0])
-    if tag is None:
-        raise BadCommand("No tag")
-    c = Cursor(header.parts, limits, utf8=utf8)
-    c.pos = len(tag) + 1
-    if not c.accept_word(b"APPEND"):
-        raise BadCommand("Expected APPEND")
-    c.space()
-    mailbox = c.mailbox()
-    c.space()
-    flags = _append_flags(c)
-    epoch, zone = _append_date(c)
-    _message_literal(c)
-    return AppendStart(tag, mailbox, flags, epoch, header.size, header.sync, zone)
-
-
-def append_ends(rest: tuple[bytes, ...]) -> bool:
-    """Whether what follows APPEND's message (the parts of the Frame) ends the command."""
-    return len(rest) == 1 and not rest[0].strip(b" ")
-
-
-def _append_flags(c: Cursor) -> Flags:
-    if not c.at(b"("):
-        return Flags()
-    flags = c.flags()
-    c.space()
-    return flags
-
-
-def _append_date(c: Cursor) -> tuple[int | None, int]:
-    if not c.at(b'"'):
-        return None, 0
-    try:
-        found = dates.parse_date_time(c.string())
-    except ValueError as error:
-        raise BadCommand('Not a date-time, which is like "17-Jul-1996 02:44:25 -0700"') from error
-    c.space()
-    return found
-
-
-def _message_literal(c: Cursor) -> None:
-    """The literal header that the framer stopped at, and nothing else, is left of the line."""
-    found = LITERAL_HEADER.match(c.text, c.pos)
-    if found is None or c.rest_of_line() is None:
-        raise BadCommand("Expected the message as a literal")
-    if found[1]:
-        raise BadCommand("A binary literal needs the BINARY extension")

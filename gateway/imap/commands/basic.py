@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.core.errors import BadCommand, GatewayError
-from gateway.imap.caps import ENABLABLE
-from gateway.imap.spec import Reply, State, handles
+from gateway.imap import condstore
+from gateway.imap.caps import ENABLABLE, SPELLED
+from gateway.imap.rev2 import forget_recent
+from gateway.imap.spec import Enabled, Reply, State, handles
 from gateway.wire.command import Capability, Check, Enable, Id, Logout, Noop, StartTls
 from gateway.wire.encode import Kind, quoted
 
@@ -54,9 +56,15 @@ async def identify(s: Session, cmd: Id) -> None:
 async def enable(s: Session, cmd: Enable) -> None:
     """RFC 5161 section 3.1: the answer names what is new of what was asked for, and is never left out."""
     fresh = [name for name in cmd.capabilities if name in ENABLABLE and ENABLABLE[name] not in s.enabled]
+    aware = condstore.is_on(s)
     for name in fresh:
         s.enabled |= ENABLABLE[name]
-    s.out.untagged(b" ".join([b"ENABLED", *fresh]))
+    if Enabled.METADATA in s.enabled and s.metadata_heard is None:
+        s.metadata_heard = s.user.metadata_serial
+    if condstore.is_on(s) and not aware:
+        condstore.tell_highest(s)
+    forget_recent(s)
+    s.out.untagged(b" ".join([b"ENABLED", *(SPELLED.get(name, name) for name in fresh)]))
 
 
 @handles(StartTls, State.NOT_AUTHENTICATED, solo=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.core.errors import BadCommand
 from gateway.imap.announce import announce
+from gateway.imap.commands.metadata import tell_changed_entries
 from gateway.imap.context import Farewell
 from gateway.imap.spec import State, handles
 from gateway.wire.command import Idle, Marker
@@ -33,6 +34,7 @@ async def idle(s: Session, cmd: Idle) -> None:
 
 
 def _tell(s: Session) -> None:
+    tell_changed_entries(s)
     if s.selected is not None:
         announce(s, expunge=True)
 
@@ -42,6 +44,8 @@ async def _something(s: Session, line: asyncio.Task[Event]) -> None:
     waits: list[asyncio.Task[Any]] = [asyncio.ensure_future(s.context.clock.sleep(_quiet(s)))]
     if s.selected is not None:
         waits.append(asyncio.ensure_future(s.folder.changed()))
+    if s.metadata_heard is not None:
+        waits.append(asyncio.ensure_future(s.user.metadata_changed(s.metadata_heard)))
     try:
         await asyncio.wait([line, *waits], return_when=asyncio.FIRST_COMPLETED)
         if waits[0].done() and not line.done():
