@@ -1,4 +1,4 @@
-"""LOGIN and AUTHENTICATE (RFC 9051 sections 6.2.2, 6.2.3; RFC 4616; RFC 4959; the LOGIN mechanism).
+"""LOGIN and AUTHENTICATE (RFC 9051 sections 6.2.2, 6.2.3; RFC 4616; RFC 4959; RFC 7677; the LOGIN mechanism).
 
 Passwords never cross a connection without TLS unless the administrator allows it. A failure costs its own
 connection a delay and nobody else anything.
@@ -7,7 +7,10 @@ connection a delay and nobody else anything.
 from __future__ import annotations
 
 import binascii
-from collections.abc import Awaitable, Callable
+import secrets
+from base64 import b64encode
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from gateway.core.errors import AuthenticationFailed, BadCommand, GatewayError, LimitReached
@@ -16,11 +19,14 @@ from gateway.imap.spec import Reply, State, handles
 from gateway.mailbox.api import Account
 from gateway.wire.command import Authenticate, Login, Marker
 from gateway.wire.framer import Continue, Frame, Overflow
+from gateway.wire.sasl import plain_credentials
+from gateway.wire.scram import ScramServer
 
 if TYPE_CHECKING:
     from gateway.imap.session import Session
 
-Credentials = tuple[bytes, bytes]  # user, password
+Mechanism = Callable[["Session", bytes | None], Awaitable[Account]]
+NONCE_OCTETS = 18  # of ours, before base64
 
 
 class PrivacyRequiredError(GatewayError):
@@ -32,18 +38,17 @@ class PrivacyRequiredError(GatewayError):
 @handles(Login, State.NOT_AUTHENTICATED)
 async def login(s: Session, cmd: Login) -> Reply:
     _require_privacy(s)
-    return await _log_in(s, cmd.user, cmd.password)
+    return _log_in(s, await _verified(s, cmd.user, cmd.password))
 
 
 @handles(Authenticate, State.NOT_AUTHENTICATED, solo=True)
 async def authenticate(s: Session, cmd: Authenticate) -> Reply:
     _require_privacy(s)
     exchange = MECHANISMS.get(cmd.mechanism.upper())
-    if exchange is None:
+    if exchange is None or (exchange is _scram and not s.context.accounts.scram):
         raise AuthenticationFailed("Mechanism not supported")
     initial = None if cmd.initial is None else _decode(b"" if cmd.initial == b"=" else cmd.initial)
-    user, password = await exchange(s, initial)
-    return await _log_in(s, user, password)
+    return _log_in(s, await exchange(s, initial))
 
 
 def _require_privacy(s: Session) -> None:
@@ -54,28 +59,32 @@ def _require_privacy(s: Session) -> None:
 # -- mechanisms --
 
 
-async def _plain(s: Session, initial: bytes | None) -> Credentials:
-    """RFC 4616: [authzid] NUL authcid NUL passwd. Acting for another user is not offered."""
-    message = initial if initial is not None else await _ask(s, b"")
-    fields = message.split(b"\0")
-    if len(fields) != 3:
-        raise BadCommand("Malformed PLAIN response")
-    authzid, user, password = fields
-    if authzid not in (b"", user):
-        raise AuthenticationFailed("Authentication failed")
-    return user, password
+async def _plain(s: Session, initial: bytes | None) -> Account:
+    """RFC 4616. Acting for another user is not offered."""
+    user, password = plain_credentials(initial if initial is not None else await _ask(s, b""))
+    return await _verified(s, user, password)
 
 
-async def _login(s: Session, initial: bytes | None) -> Credentials:
+async def _login(s: Session, initial: bytes | None) -> Account:
     """Two prompts; an initial response is the user name (draft-murchison-sasl-login)."""
     user = initial if initial is not None else await _ask(s, b"Username:")
-    return user, await _ask(s, b"Password:")
+    return await _verified(s, user, await _ask(s, b"Password:"))
 
 
-MECHANISMS: dict[bytes, Callable[[Session, bytes | None], Awaitable[Credentials]]] = {
-    b"PLAIN": _plain,
-    b"LOGIN": _login,
-}
+async def _scram(s: Session, initial: bytes | None) -> Account:
+    """RFC 7677. Our signature is the last challenge; the client's empty response to it ends the exchange, for IMAP's
+    OK carries no data (RFC 5802 section 5)."""
+    accounts, nonce = s.context.accounts, b64encode(secrets.token_bytes(NONCE_OCTETS)).decode()
+    exchange = ScramServer(accounts.verifier, nonce)
+    async with _penalty(s):
+        challenge = exchange.first(initial if initial is not None else await _ask(s, b""))
+        signature = exchange.final(await _ask(s, challenge))
+    if await _ask(s, signature):
+        raise BadCommand("Expected an empty response")
+    return await accounts.admit(exchange.user, s.channel.peer)
+
+
+MECHANISMS: dict[bytes, Mechanism] = {b"PLAIN": _plain, b"LOGIN": _login, b"SCRAM-SHA-256": _scram}
 
 
 async def _ask(s: Session, challenge: bytes) -> bytes:
@@ -109,8 +118,7 @@ def _decode(text: bytes) -> bytes:
 # -- the decision --
 
 
-async def _log_in(s: Session, user: bytes, password: bytes) -> Reply:
-    account = await _verified(s, user, password)
+def _log_in(s: Session, account: Account) -> Reply:
     if not s.hold(f"user {account.name}", s.context.limits.connections_per_user):
         raise LimitReached("Too many connections of this user")
     s.login(account)
@@ -119,10 +127,23 @@ async def _log_in(s: Session, user: bytes, password: bytes) -> Reply:
 
 
 async def _verified(s: Session, user: bytes, password: bytes) -> Account:
+    async with _penalty(s):
+        return await s.context.accounts.authenticate(_text(user), _text(password), s.channel.peer)
+
+
+def _text(octets: bytes) -> str:
     try:
-        name, secret = user.decode(), password.decode()
-        return await s.context.accounts.authenticate(name, secret, s.channel.peer)
-    except (AuthenticationFailed, UnicodeDecodeError):
+        return octets.decode()
+    except UnicodeDecodeError:
+        raise AuthenticationFailed("Authentication failed") from None
+
+
+@asynccontextmanager
+async def _penalty(s: Session) -> AsyncIterator[None]:
+    """Whoever is not who he says hears that, and nothing else, and late."""
+    try:
+        yield
+    except AuthenticationFailed:
         await _penalise(s)
         raise AuthenticationFailed("Authentication failed") from None
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from gateway.graph.throttle import caller
 from gateway.mailbox.account import MailboxAccount
 from gateway.mailbox.credentials import Credentials
+from gateway.wire.sasl import user_name
+from gateway.wire.scram import Verifier
 
 OpenAccount = Callable[[str], MailboxAccount]
 
@@ -23,7 +25,19 @@ class Directory:
         self._accounts: dict[str, asyncio.Task[MailboxAccount]] = {}
 
     async def authenticate(self, user: str, password: str, peer: str) -> MailboxAccount:
-        name = await self._credentials.check(user, password)
+        return await self._admit(await self._credentials.check(user, password))
+
+    @property
+    def scram(self) -> bool:
+        return self._credentials.scram
+
+    def verifier(self, user: str) -> Verifier:
+        return self._credentials.verifier(user)
+
+    async def admit(self, user: str, peer: str) -> MailboxAccount:
+        return await self._admit(user_name(user))
+
+    async def _admit(self, name: str) -> MailboxAccount:
         # Who logs in is one caller to the mailbox's scheduler, whatever he asks for from now on in this task.
         caller.set(f"session {next(self._sessions)}")
         return await self.account(name)

@@ -32,6 +32,7 @@ class Options:
     steps: list[list[str]] = field(default_factory=list)
     # -- heeded by the real backend alone --
     only: str = ""  # the one backend the transcript is for
+    scram: bool = False  # every user has a verifier
     cold: bool = False  # begin while nothing is known of the mailbox
     language: str = "en"
     poll: float = 3600.0  # seconds between polls of an open mailbox; so long, none comes unasked for
@@ -78,6 +79,7 @@ _FIXTURES: dict[str, Callable[[Options, list[str]], None]] = {
     "start": _read("start"),
     "only": _read("only"),
     "cold": _set("cold", True),
+    "scram": _set("scram", True),
     "language": _read("language"),
     "poll": _read("poll", float),
     "patience": _read("patience", float),

@@ -45,8 +45,10 @@ from gateway.mailbox.context import AccountContext, Settings
 from gateway.mailbox.hub import Hubs
 from gateway.mailbox.spool import SpoolBudget
 from gateway.store.sqlite import SqliteStore
+from gateway.wire.scram import Verifier, verifier
 
 KEY = bytes(range(32))
+VERIFIER = verifier(PASSWORD, b"0123456789abcdef", 4096)
 NO_LAG = dict.fromkeys(
     ("delta_lag_seconds", "counts_lag_seconds", "conflict_seconds", "fresh_404_seconds", "sent_copy_seconds"),
     0,
@@ -119,6 +121,12 @@ class StillClock:
 
 class Passwords:
     """In place of argon2, which takes its time on purpose."""
+
+    def __init__(self, scram: bool) -> None:
+        self.scram = scram
+
+    def verifier(self, user: str) -> Verifier:
+        return VERIFIER if user.lower() == USER else replace(VERIFIER, stored_key=bytes(32))
 
     async def check(self, user: str, password: str) -> str:
         if (user.lower(), password) != (USER, PASSWORD):
@@ -312,7 +320,7 @@ class RealBackend:
         self._settings = Settings(
             poll_interval=options.poll, labels=tuple(options.labels), expunge=options.expunge
         )
-        self._directory = Directory(Passwords(), self._account)  # type: ignore[arg-type]
+        self._directory = Directory(Passwords(options.scram), self._account)  # type: ignore[arg-type]
         self._server = ImapServer(
             self._directory, ImapSettings(allow_plaintext=options.plaintext), self.clock, limits
         )

@@ -8,7 +8,8 @@ point. Lines:
     C1: text               connection 1 sends this line (all are brought to `fixture start` beforehand)
     C1% text               the same, raw: Python escapes, no CRLF added
     C1! starttls           TLS from here on; `close`, `shut` (half-close); `compress`, `plain`: DEFLATE from here
-                           on, or no longer
+                           on, or no longer; `scram a USER PASSWORD [HEADER]`: AUTHENTICATE SCRAM-SHA-256 up to
+                           the tagged response, which an S line reads; `wrong-scram`: the proof will be refused
     S1: text               the next response on connection 1, exactly
     S1? text               one of the next responses: neighbouring S1? lines may come in any order
     S1~ regex              the next response matches; `(?P<name>...)` is remembered, and `$name` used later
@@ -33,6 +34,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -41,6 +43,7 @@ from pathlib import Path
 from golden.backend import Backend, BackendFactory
 from golden.deflate import CompressingWriter, Inflow
 from golden.options import PASSWORD, USER, Options, words
+from golden.scram import ScramClient
 
 HERE = Path(__file__).parent
 PATIENCE = 5.0  # seconds to wait for a response that must come
@@ -128,6 +131,7 @@ class Connection:
         self._reader = reader
         self.writer: asyncio.StreamWriter | CompressingWriter = writer
         self._inflow: Inflow | None = None
+        self._left = b""  # a line read and given back
         self.closed = False  # the end was seen
 
     def compress(self, on: bool) -> None:
@@ -143,6 +147,29 @@ class Connection:
             self._reader = self._inflow.reader
         self._inflow.begin()
 
+    async def scram(self, tag: str, user: str, password: str, header: str = "n,,", *, wrong: bool) -> None:
+        """An exchange with an initial response; the server must prove itself, too, unless the password is wrong."""
+        client = ScramClient(user, password, header=header)
+        start = b"%b AUTHENTICATE SCRAM-SHA-256 %b\r\n" % (tag.encode(), b64encode(client.first()))
+        challenge = await self._challenge(start)
+        if challenge is None:
+            return
+        proof = b64encode(client.final(challenge)) + b"\r\n"
+        if wrong:
+            self.writer.write(proof)
+            return
+        assert await self._challenge(proof) == client.signature
+        self.writer.write(b"\r\n")
+
+    async def _challenge(self, line: bytes) -> bytes | None:
+        """What the server answers with `+`; None if it says something else, which is left to be read."""
+        self.writer.write(line)
+        answer = await self._line()
+        if answer.startswith(b"+ "):
+            return b64decode(answer[2:])
+        self._left = answer
+        return None
+
     async def response(self) -> bytes:
         """One response without its CRLF, literals included; b"<closed>" at the end."""
         line = await self._line()
@@ -157,6 +184,9 @@ class Connection:
         return whole.removesuffix(b"\r\n")
 
     async def _line(self) -> bytes:
+        if self._left:
+            line, self._left = self._left, b""
+            return line
         try:
             return await asyncio.wait_for(self._reader.readline(), PATIENCE)
         except ConnectionError:
@@ -275,6 +305,8 @@ class Player:
             await connection.writer.start_tls(self.backend.tls, server_hostname="localhost")
         elif step.text in ("compress", "plain"):
             connection.compress(step.text == "compress")
+        elif step.text.startswith(("scram ", "wrong-scram ")):
+            await connection.scram(*step.text.split()[1:], wrong=step.text.startswith("wrong"))
         elif step.text == "shut":
             connection.writer.write_eof()
         else:
