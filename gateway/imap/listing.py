@@ -25,10 +25,15 @@ class Entry:
     selectable: bool
     children: tuple[bytes, ...] = ()
 
-    def line(self, word: bytes = b"LIST") -> bytes:
-        info = b"".join(b' "%b"' % option for option in self.children)
-        extended = b' ("CHILDINFO" (%b))' % info.strip() if info else b""
-        return b'%b (%b) "/" %b%b' % (word, b" ".join(self.attributes), mailbox(self.name), extended)
+    def line(self, word: bytes = b"LIST", *, utf8: bool = False, old: str = "") -> bytes:
+        """`utf8`: how names are spelled. `old`: what the mailbox was called (OLDNAME, RFC 9051 section 6.3.9.7)."""
+        items = []
+        if self.children:
+            items.append(b'"CHILDINFO" (%b)' % b" ".join([b'"%b"' % option for option in self.children]))
+        if old:
+            items.append(b'"OLDNAME" (%b)' % mailbox(old, utf8))
+        extended = b" (%b)" % b" ".join(items) if items else b""
+        return b'%b (%b) "/" %b%b' % (word, b" ".join(self.attributes), mailbox(self.name, utf8), extended)
 
 
 ROOT = b'LIST (\\Noselect) "/" ""'
@@ -76,10 +81,15 @@ def select(
     for info in infos:
         children = tuple(sorted(parents.pop(info.name, ())))
         if (selection.chosen(info) or children) and matches(patterns, info.name):
-            yield Entry(info.name, _attributes(info, selection), info.selectable, children)
+            yield entry_of(info, selection, children)
     for name, children_of in sorted(parents.items()):
         if matches(patterns, name):
             yield Entry(name, (b"\\NonExistent",), selectable=False, children=tuple(sorted(children_of)))
+
+
+def entry_of(info: MailboxInfo, selection: Selection, children: tuple[bytes, ...] = ()) -> Entry:
+    """The response for one mailbox, whether `selection` chose it or not."""
+    return Entry(info.name, _attributes(info, selection), info.selectable, children)
 
 
 def _parents_of_chosen(infos: Iterable[MailboxInfo], selection: Selection) -> dict[str, frozenset[bytes]]:
