@@ -16,6 +16,7 @@ FOLDER_FIELDS = (
     "isHidden",
 )  # fmt: skip
 PR_MESSAGE_SIZE = "Integer 0x0E08"
+PR_FOLDER_SIZE = "Long 0x0E08"  # PR_MESSAGE_SIZE_EXTENDED
 PR_LAST_VERB = "Integer 0x1081"
 PR_ICON_INDEX = "Integer 0x1080"
 PR_TRANSPORT_HEADERS = "String 0x007D"

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Sequence
 
 from gateway.graph.calls import DESTINATION_DONE, MailboxCalls, page_size
 from gateway.graph.errors import Denied, GraphError, Invalid, NotFound, Unreachable
-from gateway.graph.fields import FOLDER_FIELDS
+from gateway.graph.fields import FOLDER_FIELDS, PR_FOLDER_SIZE
 from gateway.graph.links import walk
 from gateway.graph.model import FolderPage, MailFolder, Priority
-from gateway.graph.query import select
+from gateway.graph.query import expand, select
 from gateway.graph.request import Request, Response
 from gateway.graph.together import together
 
@@ -103,6 +103,16 @@ class Folders(MailboxCalls):
         request = self.request("GET", "/mailFolders/{folder}", folder, options=SELECT, shape=MailFolder)
         return await self._folder(request)
 
+    async def folder_sizes(self, folders: Sequence[str]) -> list[int | GraphError | None]:
+        """See `MailboxClient.folder_sizes`."""
+        options = {"$select": "id", "$expand": expand((PR_FOLDER_SIZE,))}
+        requests = [
+            self.request("GET", "/mailFolders/{folder}", folder, options=options, shape=MailFolder)
+            for folder in folders
+        ]
+        answers = await self.bulk(requests)
+        return [_size(answer.value) if isinstance(answer, Response) else answer for answer in answers]
+
     async def create_folder(self, parent: str, name: str, *, hidden: bool = False) -> MailFolder:
         """AlreadyExists; OutcomeUnknown where a folder may have been made."""
         request = self.request(
@@ -136,3 +146,9 @@ class Folders(MailboxCalls):
         if request.method == "POST":
             self._made(result.id)
         return result
+
+
+def _size(folder: MailFolder) -> int | None:
+    """The one extended property that was asked for."""
+    told = [entry.value for entry in folder.single_value_extended_properties or ()]
+    return int(told[0]) if told and told[0] is not None and told[0].isdecimal() else None

@@ -87,6 +87,7 @@ class MailFolder(msgspec.Struct, rename="camel", kw_only=True):
     unread_item_count: int | None = None
     total_item_count: int | None = None
     is_hidden: bool | None = None
+    single_value_extended_properties: list[ExtendedProperty] | None = None
     type: str = msgspec.field(default="", name="@odata.type")
 
 

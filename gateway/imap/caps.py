@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.imap.spec import Enabled, State
-from gateway.wire.fetchatt import Att
 
 ALWAYS = (b"IMAP4rev1", b"IMAP4rev2", b"SASL-IR", b"ID", b"ENABLE", b"INPROGRESS")
 MECHANISMS = (b"AUTH=PLAIN", b"AUTH=LOGIN")
@@ -24,6 +23,10 @@ LOGGED_IN = (
     b"METADATA",  # RFC 5464
     b"LIST-METADATA",  # RFC 9590
     b"UTF8=ACCEPT",  # RFC 6855
+    b"OBJECTID",  # RFC 8474
+    b"SAVEDATE",  # RFC 8514
+    b"PREVIEW",  # RFC 8970
+    b"STATUS=SIZE",  # RFC 8438
     b"CONDSTORE",  # RFC 7162
     b"QRESYNC",  # RFC 7162
     b"UIDONLY",  # RFC 9586
@@ -41,8 +44,6 @@ ENABLABLE: dict[bytes, Enabled] = {
 }
 SPELLED = {b"IMAP4REV2": b"IMAP4rev2"}  # those that are not in capitals
 
-# FETCH attributes of extensions that are not announced: BAD, like any unknown attribute.
-UNANNOUNCED_ATTS = frozenset({Att.EMAILID, Att.THREADID, Att.SAVEDATE, Att.PREVIEW})
 
 
 @dataclass(frozen=True, slots=True)

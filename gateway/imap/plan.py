@@ -12,17 +12,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
-from gateway.core.errors import BadCommand
 from gateway.imap import binary
 from gateway.imap.announce import flags_text, introduce
-from gateway.imap.caps import UNANNOUNCED_ATTS
 from gateway.imap.context import Gone
 from gateway.imap.spec import Enabled
 from gateway.mailbox.api import Body, Need, Row
 from gateway.mime.header import fields_matching
 from gateway.mime.section import Section, SectionText, Span, locate, partial
 from gateway.wire.dates import format_date_time
-from gateway.wire.encode import NIL, astring, string
+from gateway.wire.encode import NIL, astring, object_id, string
 from gateway.wire.fetchatt import Att, BinarySection, BinarySize, BodySection, FetchItem, Partial
 
 if TYPE_CHECKING:
@@ -163,7 +161,7 @@ def _save_date(row: Row) -> bytes:
 
 
 def _thread_id(row: Row) -> bytes:
-    return b"THREADID " + (b"(%b)" % row.thread_id.encode() if row.thread_id else NIL)
+    return b"THREADID " + object_id(row.thread_id)
 
 
 INLINE: dict[Att, tuple[Need, Inline]] = {
@@ -175,7 +173,7 @@ INLINE: dict[Att, tuple[Need, Inline]] = {
     Att.ENVELOPE: (Need.META, lambda row: b"ENVELOPE " + _envelope(row)),
     Att.BODY: (Need.MIME, lambda row: b"BODY " + _structure(row.basic_structure)),
     Att.BODYSTRUCTURE: (Need.MIME, lambda row: b"BODYSTRUCTURE " + _structure(row.structure)),
-    Att.EMAILID: (Need.STORED, lambda row: b"EMAILID (%b)" % row.email_id.encode()),
+    Att.EMAILID: (Need.STORED, lambda row: b"EMAILID " + object_id(row.email_id)),
     Att.THREADID: (Need.STORED, _thread_id),
     Att.SAVEDATE: (Need.STORED, _save_date),
     Att.PREVIEW: (Need.META | Need.PREVIEW, _preview),
@@ -263,15 +261,12 @@ def plan_of(session: SessionState, items: tuple[FetchItem, ...], *, by_uid: bool
 @lru_cache(maxsize=PLANS)
 def plan_for(items: tuple[FetchItem, ...], by_uid: bool, uid_only: bool = False) -> FetchPlan:
     """The plan for these items; UID FETCH always answers the UID, but in UIDFETCH only if it was asked for, which
-    begins with it. BadCommand: an item not announced."""
+    begins with it."""
     wanted = list(dict.fromkeys(items))
     if (by_uid and not uid_only) or Att.UID in wanted:
         wanted = [Att.UID, *(item for item in wanted if item != Att.UID)]
     if Att.PREVIEW in wanted:
         wanted = [item for item in wanted if item != Att.PREVIEW_LAZY]
-    refused = [item for item in wanted if item in UNANNOUNCED_ATTS]
-    if refused:
-        raise BadCommand(f"Unknown FETCH item {refused[0]}")
     inline = [found for item in wanted if (found := _inline(item)) is not None]
     streams = [_stream(item) for item in wanted if not isinstance(item, BinarySize) and item not in INLINE]
     need = Need.INDEX

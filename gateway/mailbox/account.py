@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from gateway.core.errors import NoSuchMailbox, TooBig
-from gateway.core.types import FolderId, ObjectId, SpecialUse, Uid
+from gateway.core.types import FolderId, ObjectId, SpecialUse
 from gateway.graph.errors import GraphError, NotFound
 from gateway.graph.model import Message, Priority
 from gateway.mailbox import append, journal, submit
@@ -25,8 +25,10 @@ from gateway.mailbox.context import AccountContext
 from gateway.mailbox.folder import OpenFolder
 from gateway.mailbox.hierarchy import Hierarchy
 from gateway.mailbox.hub import Hubs
+from gateway.mailbox.inboxmove import move_everything
 from gateway.mailbox.names import Entry, canonical
 from gateway.mailbox.sizes import ColdSizes, size_of
+from gateway.mailbox.sortkeys import SortKeys
 from gateway.mailbox.spool import MailSpool, SpoolBudget
 from gateway.mailbox.sync import FolderSync
 from gateway.mailbox.translate import translated
@@ -50,6 +52,7 @@ class MailboxAccount:
         self.name = str(ctx.account)
         self.ctx = ctx
         self.bodies = bodies
+        self.sort_keys = SortKeys(ctx, bodies)
         self.hierarchy = Hierarchy(ctx)
         self.watches = Watches(ctx)
         self._cold_sizes = ColdSizes(ctx)
@@ -248,14 +251,11 @@ class MailboxAccount:
     async def _empty_inbox_into(self, target: str) -> None:
         """RENAME of INBOX moves its messages to a new mailbox and leaves INBOX (RFC 9051 section 6.3.6)."""
         await self._administration.create(target)
-        inbox = await self.open(INBOX, read_only=False)
-        try:
-            if inbox.view.count:
-                moved = await inbox.move([Uid(uid) for uid in inbox.view.uids], target)
-                if moved.error is not None:  # some stayed: a repeated RENAME would meet the new mailbox
-                    raise moved.error
-        finally:
-            await inbox.close()
+        inbox, made = await self.entry(INBOX), await self.entry(target)
+        await self.annotations.copy(inbox, made)
+        await self.sync(inbox.row).ready()
+        await self.sync(inbox.row).poll(max_age=OPEN_MAX_AGE)
+        await move_everything(self.ctx, await self.row(INBOX), await self.row(made.name))
 
     async def subscribe(self, name: str, on: bool) -> None:
         known = (await self.entry(name)).name if on else canonical(name)

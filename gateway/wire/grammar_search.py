@@ -1,7 +1,9 @@
-"""SEARCH and its keys (RFC 9051 section 6.4.4, RFC 3501 section 6.4.4, RFC 4731, RFC 7162 section 3.1.5)."""
+"""SEARCH and its keys (RFC 9051 section 6.4.4, RFC 3501 section 6.4.4, RFC 4731, RFC 5032,
+RFC 7162 section 3.1.5)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +13,7 @@ from gateway.core.types import SYSTEM_FLAG_NAMES
 from gateway.wire import charset, dates
 from gateway.wire.command import Search
 from gateway.wire.cursor import NUMBER64_MAX, Cursor
+from gateway.wire.grammar_returns import parse_returns
 from gateway.wire.searchkey import (
     All,
     And,
@@ -22,18 +25,21 @@ from gateway.wire.searchkey import (
     Larger,
     ModSeqIs,
     Not,
+    ObjectIs,
     Or,
     Recent,
+    SavedDate,
     SearchKey,
     SeqSet,
     Smaller,
     UidSet,
     When,
+    Within,
 )
 
-RETURN_OPTIONS = (b"MIN", b"MAX", b"ALL", b"COUNT")  # RFC 4731 section 3.1
 _MODSEQ_ENTRY_TYPES = (b"PRIV", b"SHARED", b"ALL")
-_SET_STARTS = (b"*", *(b"%d" % digit for digit in range(10)))
+_SET_STARTS = (b"*", b"$", *(b"%d" % digit for digit in range(10)))
+_OBJECT_ID = re.compile(rb"[A-Za-z0-9_-]{1,255}")  # RFC 8474 section 7
 
 
 @dataclass(slots=True)
@@ -50,25 +56,22 @@ class _Program:
 
 
 def parse_search(c: Cursor, tag: bytes, *, by_uid: bool) -> Search:
-    returns = _returns(c)
-    codec = _charset(c)
-    program = _Program(c, codec, c.limits.search_keys)
-    keys = [_key(program, 0)]
+    returns = parse_returns(c)
+    key = program(c, charset_option(c))
+    return Search(tag, by_uid, key, returns.options, returns.page)
+
+
+def program(c: Cursor, codec: str) -> SearchKey:
+    """search-key *(SP search-key), as far as the command goes: all must hold."""
+    reading = _Program(c, codec, c.limits.search_keys)
+    keys = [_key(reading, 0)]
     while c.accept(b" "):
-        keys.append(_key(program, 0))
-    return Search(tag, by_uid, _and(keys), returns)
+        keys.append(_key(reading, 0))
+    return _and(keys)
 
 
-def _returns(c: Cursor) -> tuple[bytes, ...] | None:
-    if not c.accept_word(b"RETURN"):
-        return None
-    c.space()
-    options = c.words("a RETURN option", RETURN_OPTIONS)
-    c.space()
-    return options or (b"ALL",)  # RFC 4731 section 3.1: an empty list asks for all
-
-
-def _charset(c: Cursor) -> str:
+def charset_option(c: Cursor) -> str:
+    """[CHARSET name SP], as Python's codec."""
     if not c.accept_word(b"CHARSET"):
         return charset.DEFAULT
     c.space()
@@ -90,7 +93,7 @@ def _key(p: _Program, depth: int) -> SearchKey:
     if c.at(b"("):
         return _group(p, depth)
     if c.text.startswith(_SET_STARTS, c.pos):
-        return SeqSet(c.sequence_set())
+        return SeqSet(c.message_set())
     word = c.word("a search key")
     if (nested := _NESTED.get(word)) is not None:
         return nested(p, depth)
@@ -163,11 +166,33 @@ def _unkeyword(p: _Program) -> SearchKey:
 
 def _date(when: When, sent: bool, p: _Program) -> SearchKey:
     p.c.space()
-    text = p.c.string() if p.c.at_string() else p.c.atom("a date")
+    return DateIs(when, _day(p.c), sent)
+
+
+def _day(c: Cursor) -> dates.Day:
+    text = c.string() if c.at_string() else c.atom("a date")
     try:
-        return DateIs(when, dates.parse_date(text), sent)
+        return dates.parse_date(text)
     except ValueError as error:
         raise BadCommand("Not a date, which is like 1-Feb-1994") from error
+
+
+def _within(older: bool, p: _Program) -> SearchKey:
+    p.c.space()
+    seconds = p.c.number()
+    if not seconds:
+        raise BadCommand("An interval has a second at least")
+    return Within(seconds, older)
+
+
+def _saved(when: When, p: _Program) -> SearchKey:
+    p.c.space()
+    return SavedDate(when, _day(p.c))
+
+
+def _object_id(thread: bool, p: _Program) -> SearchKey:
+    p.c.space()
+    return ObjectIs(p.c.match(_OBJECT_ID, "an object id").decode("ascii"), thread)
 
 
 def _larger(p: _Program) -> SearchKey:
@@ -182,7 +207,7 @@ def _smaller(p: _Program) -> SearchKey:
 
 def _uid(p: _Program) -> SearchKey:
     p.c.space()
-    return UidSet(p.c.sequence_set())
+    return UidSet(p.c.message_set())
 
 
 def _modseq(p: _Program) -> SearchKey:
@@ -214,6 +239,7 @@ def _flag_keys() -> dict[bytes, SearchKey]:
 
 _CONSTANTS: dict[bytes, SearchKey] = {
     b"ALL": All(),
+    b"SAVEDATESUPPORTED": All(),  # RFC 8514 section 4.3: every mailbox here has save dates
     b"RECENT": Recent(),
     b"OLD": Not(Recent()),
     b"NEW": And((Recent(), Not(HasFlag(b"\\Seen")))),
@@ -224,9 +250,14 @@ _KEYS: dict[bytes, Callable[[_Program], SearchKey]] = {
     **{field.value.encode(): partial(_contains, field) for field in Field},
     **{when.value.encode(): partial(_date, when, False) for when in When},
     **{b"SENT" + when.value.encode(): partial(_date, when, True) for when in When},
+    **{b"SAVED" + when.value.encode(): partial(_saved, when) for when in When},
+    b"EMAILID": partial(_object_id, False),
+    b"THREADID": partial(_object_id, True),
     b"HEADER": _header,
     b"KEYWORD": _keyword,
     b"UNKEYWORD": _unkeyword,
+    b"OLDER": partial(_within, True),
+    b"YOUNGER": partial(_within, False),
     b"LARGER": _larger,
     b"SMALLER": _smaller,
     b"UID": _uid,

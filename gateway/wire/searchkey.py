@@ -54,6 +54,13 @@ class Not:
 
 
 @dataclass(frozen=True, slots=True)
+class Fuzzy:
+    """FUZZY key: strings in it match as words (RFC 6203 section 3)."""
+
+    key: SearchKey
+
+
+@dataclass(frozen=True, slots=True)
 class HasFlag:
     """ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, KEYWORD x; their UN- forms are Not(HasFlag)."""
 
@@ -89,6 +96,30 @@ class DateIs:
 
 
 @dataclass(frozen=True, slots=True)
+class Within:
+    """OLDER or YOUNGER n: INTERNALDATE before, or not before, `seconds` ago (RFC 5032)."""
+
+    seconds: int
+    older: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SavedDate:
+    """SAVEDBEFORE, SAVEDON, SAVEDSINCE (RFC 8514 section 4.3); SAVEDATESUPPORTED is `All`."""
+
+    when: When
+    date: Date
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectIs:
+    """EMAILID or, `thread`, THREADID is exactly `id`; case counts (RFC 8474 section 6)."""
+
+    id: str
+    thread: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Larger:
     octets: int
 
@@ -100,6 +131,8 @@ class Smaller:
 
 @dataclass(frozen=True, slots=True)
 class SeqSet:
+    """`ids` may be `$`; the front end puts the saved UIDs in its place before anybody searches."""
+
     ids: Runs
 
 
@@ -116,6 +149,6 @@ class ModSeqIs:
 
 
 SearchKey = (
-    All | And | Or | Not | HasFlag | Recent | Contains | HeaderContains | DateIs
-    | Larger | Smaller | SeqSet | UidSet | ModSeqIs
+    All | And | Or | Not | Fuzzy | HasFlag | Recent | Contains | HeaderContains | DateIs
+    | Within | SavedDate | ObjectIs | Larger | Smaller | SeqSet | UidSet | ModSeqIs
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""FETCH and UID FETCH (RFC 9051 section 6.4.5)."""
+"""FETCH and UID FETCH (RFC 9051 section 6.4.5, RFC 7162 sections 3.1.4 and 3.2.6)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from contextlib import suppress
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from gateway.core.errors import BadCommand, Expired, GatewayError
+from gateway.core.errors import BadCommand, Expired, GatewayError, UnknownEncoding
 from gateway.core.types import FlagChange, FlagOp, Flags, SystemFlag, Uid
 from gateway.imap.announce import say
-from gateway.imap.ids import positions
-from gateway.imap.plan import FetchPlan, plan_for
+from gateway.imap.condstore import need_qresync, switch_on
+from gateway.imap.ids import named_uids, positions, some
+from gateway.imap.plan import FetchPlan, plan_of
+from gateway.imap.resync import tell_vanished
 from gateway.imap.spec import Reply, State, handles
 from gateway.mailbox.api import Need
+from gateway.mailbox.resync import Known
 from gateway.wire.command import Fetch
+from gateway.wire.fetchatt import Att
 
 if TYPE_CHECKING:
     from gateway.imap.session import Session
@@ -27,22 +31,46 @@ async def fetch(s: Session, cmd: Fetch) -> Reply | None:
     """A message that vanished behind us is left out. By number, NO [EXPUNGEISSUED] says so (RFC 5530), for EXPUNGE
     may not be told here; by UID it is passed over like any UID that is not there (RFC 9051 section 6.4.9). The
     mailbox is looked at anew either way, so that EXPUNGE comes as soon as it may."""
-    if cmd.changed_since is not None or cmd.vanished:
-        raise BadCommand("CONDSTORE is not supported")
-    plan = plan_for(cmd.items, cmd.by_uid)
+    plan = _plan(s, cmd)
     at = positions(s, cmd.ids, by_uid=cmd.by_uid)
+    if cmd.page is not None:  # first: what has changed is looked for among these (RFC 9394 section 3.4)
+        at = some(at, cmd.page.of(sum(map(len, at))))
+    at = await _changed(s, cmd, at)
     if not at:
         return None
-    if plan.need in (Need.META, Need.META | Need.SIZE):
+    if Need.META in plan.need and Need.MIME not in plan.need:
         await _prepare(s, cmd, plan.need, at)
     told = await _tell(s, plan, at)
     reply = await _mark_seen(s, told.read, by_uid=cmd.by_uid) if told.read else None
     if told.gone:
         with suppress(GatewayError):
             await s.folder.poll(force=True)
+    if told.undecodable:
+        raise UnknownEncoding("Some of these parts are encoded in a way that is not known here")
     if told.gone and not cmd.by_uid:
         raise Expired("Some of these messages no longer exist")
     return reply
+
+
+def _plan(s: Session, cmd: Fetch) -> FetchPlan:
+    """CHANGEDSINCE adds MODSEQ (RFC 7162 section 3.1.4.1); either makes the client CONDSTORE-aware."""
+    if cmd.vanished:
+        need_qresync(s)
+    items = cmd.items if cmd.changed_since is None else (*cmd.items, Att.MODSEQ)
+    plan = plan_of(s, items, by_uid=cmd.by_uid)
+    if Att.MODSEQ in items:
+        switch_on(s)
+        plan = plan_of(s, items, by_uid=cmd.by_uid)
+    return plan
+
+
+async def _changed(s: Session, cmd: Fetch, at: list[range]) -> list[range]:
+    """Of these positions, those of messages that have changed since; what is gone since is told first."""
+    if cmd.changed_since is None:
+        return at
+    if cmd.vanished:
+        await tell_vanished(s, Known(cmd.changed_since, named_uids(s, cmd.ids)))
+    return s.folder.newer(at, cmd.changed_since)
 
 
 async def _prepare(s: Session, cmd: Fetch, need: Need, at: Sequence[range]) -> None:
@@ -67,16 +95,17 @@ def _is_alike(later: Fetch, cmd: Fetch) -> bool:
 
 
 class _Told:
-    """What a FETCH came to: messages whose reading sets \\Seen, and whether some were gone."""
+    """What a FETCH came to: messages whose reading sets \\Seen, and whether some were gone, or BINARY had no answer."""
 
     def __init__(self) -> None:
         self.read: list[Uid] = []
         self.gone = False
+        self.undecodable = False
 
 
 async def _tell(s: Session, plan: FetchPlan, at: Sequence[range]) -> _Told:
     told = _Told()
-    left = sum(map(len, at))
+    total = left = sum(map(len, at))
     marks = plan.marks_seen and not s.folder.read_only
     echo = plan.has_flags and plan.need is Need.INDEX and s.folder.view.pending()
     async for rows in s.folder.rows(at, plan.need):
@@ -87,12 +116,16 @@ async def _tell(s: Session, plan: FetchPlan, at: Sequence[range]) -> _Told:
             if not plan.complete(row):
                 told.gone = True
                 continue
+            if not await plan.can_decode(row):
+                told.undecodable = True
+                continue
             if plan.streamed:
                 await plan.send(s, row)
             else:
                 plan.say(s, row)
             if marks and SystemFlag.SEEN not in row.flags.system:
                 told.read.append(row.uid)
+        s.progress(total - left, total)
         await s.flush_if_full()
     told.gone |= left > 0  # rows of messages of which nothing is known any more
     return told
