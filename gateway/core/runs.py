@@ -73,6 +73,10 @@ class Runs:
                 star = bound if star is None else min(star, bound)
         return cls(_with_star(_merge(finite), star))
 
+    def size(self) -> int:
+        """How many numbers a set without `*` has."""
+        return sum(high - low + 1 for low, high in self.ranges)
+
     def numbers(self) -> Iterator[int]:
         """Every number of a set without `*`, ascending; ValueError where it has one."""
         if self.has_star:
@@ -83,6 +87,14 @@ class Runs:
     def format(self) -> bytes:
         """On the wire: `2,4:7,12:*`."""
         return b",".join(map(_format_pair, self.ranges))
+
+
+@dataclass(frozen=True, slots=True)
+class LastResult(Runs):
+    """`$`: what the session's last SEARCH RETURN (SAVE) found (RFC 5182). Whoever knows the session puts the real set
+    in its place (`imap.ids`); by itself it is the empty one."""
+
+    ranges: tuple[Pair, ...] = ()
 
 
 _INFINITY = 1 << 64  # above every number of the protocol

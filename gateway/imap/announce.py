@@ -1,15 +1,20 @@
 """What a session is told of its mailbox without having asked: EXPUNGE, EXISTS, RECENT, FETCH and FLAGS.
 
-Source: RFC 9051 sections 5.2 and 7.5.1, RFC 3501 section 7.3.2.
+Source: RFC 9051 sections 5.2 and 7.5.1, RFC 3501 section 7.3.2, RFC 7162 section 3.2.10, RFC 9586.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from gateway.core.runs import Runs
 from gateway.core.types import SYSTEM_FLAG_NAMES, Flags, SystemFlag
+from gateway.imap.condstore import speaks_vanished, tell_highest, vanished_lines
+from gateway.imap.contexts import forget_expunged
+from gateway.imap.spec import Enabled
 from gateway.mailbox.api import Change, Exists, Expunged, Flagged
 from gateway.wire.encode import Kind, flag_list
 
@@ -27,29 +32,87 @@ def flags_text(flags: Flags, recent: bool) -> bytes:
     return flag_list(flags, recent)
 
 
-def announce(session: Session, *, expunge: bool, with_uid: bool = False) -> None:
-    """Put everything the client has not heard yet into `session.out`. EXPUNGE only if allowed."""
-    say(session, session.folder.view.drain(expunge=expunge), with_uid=with_uid)
+def announce(session: Session, *, expunge: bool, with_uid: bool = False) -> bool:
+    """Put everything the client has not heard yet into `session.out`. EXPUNGE only if allowed. Whether messages were
+    expunged.
+
+    A client takes the highest MODSEQ of a command for what it may come back with (RFC 7162 section 6), unless it is
+    told otherwise: where older expunges have to wait, it is."""
+    view = session.folder.view
+    changes = view.drain(expunge=expunge)
+    forget_expunged(session, changes)
+    say(session, changes, with_uid=with_uid)
+    if not expunge and Enabled.QRESYNC in session.enabled and view.delayed:
+        tell_highest(session)
+    return any(isinstance(change, Expunged) for change in changes)
 
 
-def say(session: Session, changes: Iterable[Change], *, with_uid: bool = False) -> None:
+def say(session: Session, changes: Iterable[Change], *, with_uid: bool = False, flags: bool = True) -> None:
     """Put these changes into `session.out`. In answers to UID commands every FETCH names its UID
-    (RFC 9051 section 6.4.9)."""
+    (RFC 9051 section 6.4.9), and under IMAP4rev2 (section 7.5.2) and QRESYNC (RFC 7162 section 3.2.4) in all; without
+    `flags` its mod-sequence alone, which a silent STORE has changed. IMAP4rev2 has no RECENT."""
     out = session.out
+    rev2 = Enabled.REV2 in session.enabled
+    form = FetchForm.of(session, with_uid=with_uid, flags=flags)
+    gone: list[int] = []
     for change in changes:
         if isinstance(change, Expunged):
-            out.untagged(b"%d EXPUNGE" % change.seq)
-        elif isinstance(change, Exists):
+            gone.append(change.uid)
+            if not form.vanished:
+                out.untagged(b"%d EXPUNGE" % change.seq)
+            continue
+        if gone and form.vanished:  # numbers move before anything is said under new ones
+            _say_vanished(session, gone)
+        if isinstance(change, Exists):
             out.untagged(b"%d EXISTS" % change.count)
-            out.untagged(b"%d RECENT" % change.recent)
+            if not rev2:
+                out.untagged(b"%d RECENT" % change.recent)
         else:
             introduce(session, change.flags.keywords)
-            out.untagged(_flagged(change, with_uid=with_uid))
+            out.untagged(form.line(change))
+    if gone and form.vanished:
+        _say_vanished(session, gone)
 
 
-def _flagged(change: Flagged, *, with_uid: bool) -> bytes:
-    uid = b"UID %d " % change.uid if with_uid else b""
-    return b"%d FETCH (%bFLAGS %b)" % (change.seq, uid, flags_text(change.flags, change.recent))
+def _say_vanished(session: Session, gone: list[int]) -> None:
+    for line in vanished_lines(Runs.of(gone), earlier=False):
+        session.out.untagged(line)
+    gone.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class FetchForm:
+    """How this session hears of flags that changed."""
+
+    uid: bool
+    flags: bool
+    modseq: bool
+    uid_only: bool  # UIDFETCH (RFC 9586 section 3.3)
+    vanished: bool
+
+    @classmethod
+    def of(cls, session: Session, *, with_uid: bool, flags: bool) -> FetchForm:
+        enabled = session.enabled
+        uid_only = Enabled.UIDONLY in enabled
+        with_uid = with_uid or bool(enabled & (Enabled.REV2 | Enabled.QRESYNC))
+        return cls(
+            with_uid and not uid_only, flags, Enabled.CONDSTORE in enabled, uid_only, speaks_vanished(session)
+        )
+
+    def line(self, change: Flagged) -> bytes:
+        items = []
+        if self.uid:
+            items.append(b"UID %d" % change.uid)
+        if self.flags:
+            items.append(b"FLAGS " + flags_text(change.flags, change.recent))
+        if self.modseq:
+            items.append(b"MODSEQ (%d)" % change.modseq)
+        text = b" ".join(items)
+        return (
+            b"%d UIDFETCH (%b)" % (change.uid, text)
+            if self.uid_only
+            else b"%d FETCH (%b)" % (change.seq, text)
+        )
 
 
 def introduce(session: Session, keywords: frozenset[bytes]) -> None:

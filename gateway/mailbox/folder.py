@@ -6,27 +6,35 @@ knows how. A position is a place in this session's view; the UID there is what e
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Protocol
 
-from gateway.core.errors import GatewayError, NoPermission, NoSuchMailbox
-from gateway.core.types import FlagChange, FolderId, MessageId, ObjectId, SystemFlag, Uid
-from gateway.mailbox import changes, expunge, transfer
-from gateway.mailbox.api import CopyResult, Flagged, Need, Row, StoreResult
+from gateway.core.errors import Expired, GatewayError, NoPermission, NoSuchMailbox
+from gateway.core.progress import advance, expect
+from gateway.core.runs import Runs
+from gateway.core.types import FlagChange, FolderId, MessageId, ModSeq, ObjectId, SystemFlag, Uid
+from gateway.mailbox import append, changes, expunge, transfer
+from gateway.mailbox.api import AppendResult, CopyResult, Flagged, Incoming, Need, Row, StoreResult
+from gateway.mailbox.arranging import Arranger
 from gateway.mailbox.bodies import Bodies
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.hub import FolderHub, Hubs
 from gateway.mailbox.index import Entry as Indexed
 from gateway.mailbox.names import Entry
+from gateway.mailbox.replacing import Replaced
+from gateway.mailbox.resync import Known, vanished
 from gateway.mailbox.rows import RowReader
 from gateway.mailbox.search import Query
+from gateway.mailbox.sortkeys import SortKeys
 from gateway.mailbox.sync import FolderSync
 from gateway.mailbox.translate import translated
 from gateway.mailbox.view import MailboxView
 from gateway.mailbox.watch import Watches
 from gateway.store.api import FolderRow, MessageRow
 from gateway.wire.searchkey import SearchKey
+from gateway.wire.sortkey import Criterion, Threading
 
 EXPUNGE_MAX_AGE = 2.0  # seconds: decision 8, somebody else may have taken \\Deleted away
 
@@ -36,6 +44,7 @@ class Home(Protocol):
 
     ctx: AccountContext
     bodies: Bodies
+    sort_keys: SortKeys
     watches: Watches
 
     async def row(self, name: str) -> FolderRow:
@@ -104,6 +113,23 @@ class OpenFolder:
         uid = self._hub.index.first_unseen()
         return self._view.seq(uid) if uid else 0
 
+    # -- mod-sequences (RFC 7162) --
+
+    def newer(self, at: Sequence[range], modseq: int) -> list[range]:
+        return self._view.newer(at, modseq)
+
+    def highest_of(self, at: Iterable[int]) -> int:
+        return self._view.highest_of(at)
+
+    @translated
+    async def vanished(self, known: Known) -> Runs:
+        """Nothing is named that is in the view when this returns: the view will speak of it. Nor is what has come,
+        and was not announced yet."""
+        expunged = await self._ctx.store.expunged(self._row.key, ModSeq(known.modseq))
+        announced, here = self._view.uids, self._hub.index.uids
+        present = announced if announced is here else array("I", sorted({*announced, *here}))
+        return vanished(known, expunged, present, self.uid_next - 1)
+
     # -- reading --
 
     async def rows(self, at: Sequence[range], need: Need) -> AsyncIterator[list[Row]]:
@@ -113,21 +139,37 @@ class OpenFolder:
     async def search(self, key: SearchKey) -> list[int]:
         """In rounds, the dearer facts only for rows that the cheaper ones did not decide."""
         view = self._view
-        query = Query(key, count=view.count, last_uid=view.uids[-1] if view.count else 0)
+        query = Query(
+            key, count=view.count, last_uid=view.uids[-1] if view.count else 0, now=self._ctx.clock.time()
+        )
         undecided, found = [range(view.count)], []
+        expect(view.count)
         for need in query.rounds:
             left: list[int] = []
             async for batch in self._reader.rows(undecided, need):
+                known = len(left)
                 for row in batch:
                     verdict = query.evaluate(row, need)
                     if verdict is None:
                         left.append(row.seq - 1)
                     elif verdict:
                         found.append(row.seq - 1)
+                advance(len(batch) - (len(left) - known))
             undecided = _ranges(left)
             if not left:
                 break
         return sorted(found)
+
+    @translated
+    async def sort(self, at: Sequence[int], criteria: Sequence[Criterion]) -> list[int]:
+        return await self._arranger(at).sort(criteria)
+
+    @translated
+    async def thread(self, at: Sequence[int], algorithm: Threading) -> list[Thread]:
+        return await self._arranger(at).thread(algorithm)
+
+    def _arranger(self, at: Sequence[int]) -> Arranger:
+        return Arranger(self._account.sort_keys, self._row, self._hub, self._view, self._reader, at)
 
     # -- writing --
 
@@ -150,8 +192,9 @@ class OpenFolder:
     async def store(self, uids: Sequence[Uid], change: FlagChange) -> StoreResult:
         self._writable()
         rows = await self._stored(uids)
+        expect(len(rows))
         outcome = await changes.store_flags(self._ctx, await self._fresh_row(), rows, change)
-        heard = {*outcome.changed, *outcome.failed}
+        heard = {*outcome.changed, *outcome.failed, *outcome.modified}
         shown = [shown for uid in uids if uid in heard and (shown := self._flagged(uid)) is not None]
         return StoreResult(shown, outcome.failed, outcome.modified, outcome.error)
 
@@ -166,6 +209,7 @@ class OpenFolder:
     async def copy(self, uids: Sequence[Uid], target: str) -> CopyResult:
         into = await self._account.row(target)
         rows = await self._stored(uids)
+        expect(len(rows))
         pairs = await transfer.copy(self._ctx, self._row, rows, into)
         self._copied_out.update(row.id for row in rows)
         return _result(into, pairs)
@@ -175,11 +219,24 @@ class OpenFolder:
         self._writable()
         into = await self._account.row(target)
         rows = await self._stored(uids)
+        expect(len(rows))
         failures: list[GatewayError] = []
         pairs = await transfer.move(self._ctx, self._row, rows, into, failures=failures)
         result = _result(into, pairs)
         result.error = failures[0] if failures else None
         return result
+
+    @translated
+    async def replace(self, old: Uid, target: str, message: Incoming) -> AppendResult:
+        self._writable()
+        into = await self._account.row(target)
+        rows = await self._stored([old])
+        if not rows:
+            raise Expired("The message to be replaced is gone")
+        id = rows[0].id
+        replaced = Replaced(self._row.id, id, copied_out=id in self._copied_out)
+        uid = await append.replace(self._ctx, into, message, replaced)
+        return AppendResult(into.uid_validity, (uid,))
 
     @translated
     async def expunge(self, uids: Sequence[Uid] | None) -> None:
@@ -190,6 +247,7 @@ class OpenFolder:
             return
         await self._sync.poll(max_age=EXPUNGE_MAX_AGE)
         rows = [row for row in await self._stored(candidates) if SystemFlag.DELETED in row.flags.system]
+        expect(len(rows))
         if rows:
             copied = frozenset(self._copied_out)
             await expunge.expunge(self._ctx, await self._fresh_row(), rows, copied_out=copied)

@@ -18,6 +18,8 @@ from gateway.core.types import Uid
 from gateway.mailbox.api import Change, Exists, Expunged, Flagged
 from gateway.mailbox.index import FolderIndex
 
+NEVER = 2**32  # above every UID
+
 
 class MailboxView:
     """Implements `api.View`. A new view has been told everything the index holds now (SELECT's EXISTS).
@@ -57,11 +59,41 @@ class MailboxView:
         """The mod-sequence up to which this view has been told of expunges."""
         return self._expunged_at
 
+    @property
+    def told(self) -> int:
+        return max(1, min(self._flags_at, self._expunged_at))
+
+    @property
+    def delayed(self) -> bool:
+        return self._expunged_at < self._flags_at
+
     def seq(self, uid: int) -> int:
         return self._place(uid) + 1
 
     def is_recent(self, uid: int) -> bool:
         return uid >= self._recent_from
+
+    def drop_recent(self) -> None:
+        self._recent_from = NEVER
+
+    # -- mod-sequences --
+
+    def newer(self, at: Sequence[range], modseq: int) -> list[range]:
+        """Those of these positions whose mod-sequence is higher; expunged ones, which the client does not know of,
+        by the last one they had."""
+        if self._uids is self._index.uids:
+            modseqs: Sequence[int] = self._index.modseqs
+        else:
+            modseqs = [self._modseq(uid) for uid in self._uids]
+        return [run for part in at for run in _above(modseqs, part, modseq)]
+
+    def highest_of(self, at: Iterable[int]) -> int:
+        """The highest mod-sequence at these positions, 0 of none."""
+        return max((self._modseq(self._uids[position]) for position in at), default=0)
+
+    def _modseq(self, uid: int) -> int:
+        entry = self._index.entry(uid)
+        return entry.modseq if entry is not None else 0
 
     # -- what was not --
 
@@ -147,3 +179,16 @@ class MailboxView:
     def _claim_recent(self) -> None:
         if self._takes_recent:
             self._index.recent_floor = max(self._index.recent_floor, self._last + 1)
+
+
+def _above(modseqs: Sequence[int], part: range, bound: int) -> list[range]:
+    """The runs of positions in `part` whose value is above `bound`."""
+    found: list[range] = []
+    for at, value in enumerate(modseqs[part.start : part.stop], part.start):
+        if value <= bound:
+            continue
+        if found and found[-1].stop == at:
+            found[-1] = range(found[-1].start, at + 1)
+        else:
+            found.append(range(at, at + 1))
+    return found

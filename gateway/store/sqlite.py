@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from gateway.core.types import AccountId, FolderId, MessageId, ModSeq, Uid
 from gateway.store import apply as applying
-from gateway.store import blobs, content, folders, journal, messages, notes, texts
+from gateway.store import blobs, content, folders, journal, messages, sortblocks, notes, texts
 from gateway.store.api import (
     Applied,
     Counts,
@@ -265,6 +265,18 @@ class SqliteStore:
             return
         sealed = await self._engine.work(lambda: texts.seal(self._vault, account, found))
         await self._engine.write(lambda db: texts.put(db, account, sealed, self._text_octets))
+
+    # -- sort facts --
+
+    async def sort_blocks(self, folder: int) -> dict[int, bytes]:
+        def job(db: Connection) -> dict[int, bytes]:
+            return sortblocks.open_blocks(self._vault, folder, sortblocks.sealed_blocks(db, folder))
+
+        return await self._engine.read(job)
+
+    async def put_sort_blocks(self, folder: int, blocks: dict[int, bytes]) -> None:
+        sealed = await self._engine.work(lambda: sortblocks.seal(self._vault, folder, blocks))
+        await self._engine.write(lambda db: sortblocks.put(db, folder, sealed))
 
     # -- durable originals --
 

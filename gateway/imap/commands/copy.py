@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.imap.commands.store import expunged
 from gateway.imap.ids import positions, uid_set, uids_at
 from gateway.imap.spec import Reply, State, handles
 from gateway.mailbox.api import CopyResult
@@ -41,7 +42,7 @@ async def move(s: Session, cmd: Move) -> Reply:
     s.out.status(b"*", Kind.OK, "Moved", _copyuid(result))
     if result.error is not None:
         raise result.error
-    return Reply("MOVE completed")
+    return expunged(s, "MOVE completed")
 
 
 def _copyuid(result: CopyResult) -> bytes:

@@ -1,33 +1,107 @@
-"""SEARCH and UID SEARCH, plain and with RETURN (RFC 9051 section 6.4.4, RFC 3501 section 6.4.4, RFC 4731)."""
+"""SEARCH, SORT, THREAD, with and without UID, and CANCELUPDATE (RFC 9051 section 6.4.4, RFC 4731, RFC 5182, RFC 5256,
+RFC 5267)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from gateway.core.errors import BadCommand
-from gateway.core.runs import Runs
-from gateway.imap.spec import State, handles
+from gateway.imap import contexts
+from gateway.imap.condstore import switch_on
+from gateway.imap.esearch import Correlator, Found, esearch, number_lines, saved_of
+from gateway.imap.ids import saved_runs
+from gateway.imap.searchkeys import names_modseq, with_saved
+from gateway.imap.spec import Enabled, State, handles
+from gateway.imap.threadlist import thread_list
 from gateway.wire.command import Search
-from gateway.wire.encode import quoted
-from gateway.wire.searchkey import And, ModSeqIs, Not, Or, SearchKey
+from gateway.wire.command_search import CancelUpdate, Sort, Thread
+from gateway.wire.searchkey import SearchKey
+from gateway.wire.sortkey import Criterion
 
 if TYPE_CHECKING:
     from gateway.imap.session import Session
 
-LINE = 900_000  # octets of one SEARCH response: imaplib gives up a line of 1,000,000
-
 
 @handles(Search, State.SELECTED, expunge_ok=False)
 async def search(s: Session, cmd: Search) -> None:
-    if _names_modseq(cmd.key):
-        raise BadCommand("CONDSTORE is not supported")
-    numbers = _numbers(s, await s.folder.search(cmd.key), by_uid=cmd.by_uid)
-    if cmd.returns is None:
-        for line in search_lines(numbers):
-            s.out.untagged(line)
+    """Under IMAP4rev2 the answer is an ESEARCH always (RFC 9051 section 6.4.4)."""
+    rev2 = Enabled.REV2 in s.enabled
+    options = cmd.returns if cmd.returns is not None or not rev2 else (b"ALL",)
+    check_tag(s, cmd.tag, options)
+    since = s.folder.highest_modseq
+    with saving(s, options):
+        key = prepared(s, cmd.key)
+        at = await s.folder.search(key)
+    if options is None:
+        _plain(s, b"SEARCH", key, at, by_uid=cmd.by_uid)
     else:
-        s.out.untagged(_esearch(cmd, cmd.returns, numbers))
+        answer(s, cmd, options, key, at, since)
+
+
+@handles(Sort, State.SELECTED, expunge_ok=False)
+async def sort(s: Session, cmd: Sort) -> None:
+    check_tag(s, cmd.tag, cmd.returns)
+    since = s.folder.highest_modseq
+    with saving(s, cmd.returns):
+        key = prepared(s, cmd.key)
+        at = await s.folder.sort(await s.folder.search(key), cmd.criteria)
+    if cmd.returns is None:
+        _plain(s, b"SORT", key, at, by_uid=cmd.by_uid)
+    else:
+        answer(s, cmd, cmd.returns, key, at, since, cmd.criteria)
+
+
+@handles(Thread, State.SELECTED, expunge_ok=False)
+async def thread(s: Session, cmd: Thread) -> None:
+    at = await s.folder.search(prepared(s, cmd.key))
+    forest = await s.folder.thread(at, cmd.algorithm)
+    uids = s.folder.view.uids
+    s.out.untagged(*thread_list(forest, (lambda at: uids[at]) if cmd.by_uid else (lambda at: at + 1)))
+
+
+@handles(CancelUpdate, State.SELECTED, quick=True)
+async def cancel_update(s: Session, cmd: CancelUpdate) -> None:
+    """All of them or, where one is not known, none."""
+    if s.selected is None or any(tag not in s.selected.contexts for tag in cmd.tags):
+        raise BadCommand("No search with this tag is kept up to date")
+    for tag in cmd.tags:
+        s.selected.contexts.pop(tag, None)
+
+
+# -- what they share --
+
+
+@contextmanager
+def saving(s: Session, options: Sequence[bytes] | None) -> Iterator[None]:
+    """A search that was to be saved and ends in NO leaves nothing saved; BAD leaves what there was (RFC 5182 section
+    2.1)."""
+    try:
+        yield
+    except BadCommand:
+        raise
+    except Exception:
+        if options is not None and b"SAVE" in options and s.selected is not None:
+            s.selected.saved = array("I")
+        raise
+
+
+def prepared(s: Session, key: SearchKey) -> SearchKey:
+    """The key as the mailbox may have it: `$` is what the command before left."""
+    if names_modseq(key):
+        switch_on(s)
+    return with_saved(key, lambda: saved_runs(s))
+
+
+def _plain(s: Session, word: bytes, key: SearchKey, at: Sequence[int], *, by_uid: bool) -> None:
+    """Who searched by mod-sequence hears the highest of what was found (RFC 7162 sections 3.1.6 and 3.1.9)."""
+    lines = list(number_lines(word, _numbers(s, at, by_uid=by_uid)))
+    if at and names_modseq(key):
+        lines[-1] += b" (MODSEQ %d)" % s.folder.highest_of(at)
+    for line in lines:
+        s.out.untagged(line)
 
 
 def _numbers(s: Session, at: Sequence[int], *, by_uid: bool) -> list[int]:
@@ -37,53 +111,35 @@ def _numbers(s: Session, at: Sequence[int], *, by_uid: bool) -> list[int]:
     return [uids[position] for position in at]
 
 
-def search_lines(numbers: Sequence[int], bound: int = LINE) -> Iterator[bytes]:
-    """`SEARCH n n ...`: several only where one would pass `bound` octets; clients add them up."""
-    per_line = max(1, bound // (len(b"%d" % max(numbers, default=0)) + 1))
-    for start in range(0, max(1, len(numbers)), per_line):
-        yield b"SEARCH" + b"".join([b" %d" % number for number in numbers[start : start + per_line]])
+def answer(
+    s: Session, cmd: Search | Sort, options: Sequence[bytes], key: SearchKey, at: Sequence[int],
+    since: int, criteria: tuple[Criterion, ...] = (),
+) -> None:  # fmt: skip
+    """The ESEARCH response, and what RETURN wants besides. SAVE alone is answered by nothing."""
+    head = Correlator(cmd.tag)
+    if b"UPDATE" in options:
+        contexts.keep(s, head, key, at, by_uid=cmd.by_uid, since=since, criteria=criteria)
+    if b"SAVE" in options:
+        save(s, options, cmd, at)
+    if set(options) != {b"SAVE"}:
+        found = Found(_numbers(s, at, by_uid=cmd.by_uid), cmd.page, _modseq(s, options, cmd, key, at))
+        s.out.untagged(esearch(head, options, found, by_uid=cmd.by_uid))
 
 
-# -- ESEARCH --
+def _modseq(
+    s: Session, options: Sequence[bytes], cmd: Search | Sort, key: SearchKey, at: Sequence[int]
+) -> int:
+    """The highest of the messages that the answer is about (RFC 7162 section 3.1.5, RFC 4731 section 3.2)."""
+    return s.folder.highest_of(saved_of(options, at, cmd.page)) if names_modseq(key) else 0
 
 
-def _min(numbers: Sequence[int]) -> bytes | None:
-    return b"MIN %d" % numbers[0] if numbers else None
+def save(s: Session, options: Sequence[bytes], cmd: Search | Sort, at: Sequence[int]) -> None:
+    if s.selected is not None:
+        uids = s.folder.view.uids
+        s.selected.saved = array("I", sorted(uids[position] for position in saved_of(options, at, cmd.page)))
 
 
-def _max(numbers: Sequence[int]) -> bytes | None:
-    return b"MAX %d" % numbers[-1] if numbers else None
-
-
-def _all(numbers: Sequence[int]) -> bytes | None:
-    return b"ALL " + Runs.of(numbers).format() if numbers else None
-
-
-def _count(numbers: Sequence[int]) -> bytes | None:
-    return b"COUNT %d" % len(numbers)
-
-
-RESULTS: dict[bytes, Callable[[Sequence[int]], bytes | None]] = {
-    b"MIN": _min,
-    b"MAX": _max,
-    b"ALL": _all,
-    b"COUNT": _count,
-}
-
-
-def _esearch(cmd: Search, returns: Sequence[bytes], numbers: Sequence[int]) -> bytes:
-    """`ESEARCH (TAG "a") [UID] results`; MIN, MAX and ALL are left out where nothing was found."""
-    head = [b"ESEARCH (TAG %b)" % quoted(cmd.tag)] + [b"UID"] * cmd.by_uid
-    results = (RESULTS[option](numbers) for option in returns)
-    return b" ".join(head + [result for result in results if result is not None])
-
-
-def _names_modseq(key: SearchKey) -> bool:
-    """Depth is bounded by the grammar."""
-    if isinstance(key, ModSeqIs):
-        return True
-    if isinstance(key, And):
-        return any(map(_names_modseq, key.keys))
-    if isinstance(key, Or):
-        return _names_modseq(key.left) or _names_modseq(key.right)
-    return isinstance(key, Not) and _names_modseq(key.key)
+def check_tag(s: Session, tag: bytes, options: Sequence[bytes] | None) -> None:
+    """A tag names one updated search at a time (RFC 5267 section 4.3)."""
+    if options is not None and b"UPDATE" in options and s.selected is not None and tag in s.selected.contexts:
+        raise BadCommand("A search with this tag is kept up to date already")
