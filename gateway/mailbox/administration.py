@@ -1,32 +1,22 @@
 """CREATE, DELETE and RENAME (RFC 9051 sections 6.3.4-6.3.6) on Graph's folder tree.
 
-Graph has no path: a level that is missing is made first; a rename across parents is a move and a PATCH, which is
-not atomic, so the first half is undone when the second is refused (trap 33), by the journal if need be. Where
-Graph did not say whether it was done, it is looked for, never asked for twice (invariant 10).
+Graph has no path: a level that is missing is made first; a rename across parents is `mailbox.placing`'s. Where Graph
+did not say whether it was done, it is looked for, never asked for twice (invariant 10).
 """
 
 from __future__ import annotations
 
-import msgspec
-
 from gateway.core.errors import CannotDo, HasChildren, MailboxExists, NoSuchMailbox
 from gateway.core.types import FolderId
-from gateway.graph.errors import GraphError, NotFound, OutcomeUnknown
+from gateway.graph.errors import OutcomeUnknown
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.hierarchy import Hierarchy
-from gateway.mailbox.names import DELIMITER, INBOX, Entry, Tree, canonical, split_new
-from gateway.mailbox.work import begin, done, payload_of, whole
-from gateway.store.api import FolderRow, JournalRow
+from gateway.mailbox.names import Entry, Tree, split_new
+from gateway.mailbox.placing import Place, give_name, place
+from gateway.mailbox.work import whole
+from gateway.wire.mailboxname import DELIMITER, INBOX, canonical
 
 ROOT = FolderId("msgfolderroot")
-
-
-class RenameWork(msgspec.Struct):
-    """A rename across parents under way: what to go back to."""
-
-    folder: str
-    parent: str
-    name: str
 
 
 class Administration:
@@ -90,9 +80,9 @@ class Administration:
         before = await self._folder_for(entry.name.rpartition(DELIMITER)[0])
         self._hierarchy.forget_age()
         if above == before:
-            await self._name(entry.row.id, display)
+            await give_name(self._ctx, entry.row.id, display)
         else:
-            await whole(self._place(entry.row, above, display))
+            await whole(place(self._ctx, entry.row, Place(above, display)))
         await self._ctx.store.rename_subscriptions(self._ctx.account, entry.name, target)
         await self._changed()
 
@@ -103,39 +93,6 @@ class Administration:
             raise CannotDo("A special folder cannot be renamed")
         if target.startswith(entry.name + DELIMITER):
             raise CannotDo("A mailbox cannot be moved below itself")
-
-    async def _place(self, row: FolderRow, above: FolderId, display: str) -> None:
-        """Under another parent, and by another name if need be: both or neither."""
-        ctx = self._ctx
-        journal = await begin(ctx, "rename", RenameWork(row.id, row.parent, row.name))
-        try:
-            await self._move(row, above)
-            if display != row.name:
-                await self._name(row.id, display)
-        except GraphError:
-            try:
-                await _put_back(ctx, RenameWork(row.id, row.parent, row.name))
-            except GraphError:  # the journal does it at the next start
-                ctx.working.discard(journal)
-            else:
-                await done(ctx, journal)
-            raise
-        await done(ctx, journal)
-
-    async def _move(self, row: FolderRow, above: FolderId) -> None:
-        try:
-            await self._ctx.graph.move_folder(row.id, above)
-        except OutcomeUnknown:
-            if (await self._ctx.graph.get_folder(row.id)).parent_folder_id == row.parent:
-                raise
-
-    async def _name(self, folder: FolderId, display: str) -> None:
-        """A PATCH may be repeated, so that it failed for good does not say that it was never done."""
-        try:
-            await self._ctx.graph.rename_folder(folder, display)
-        except GraphError:
-            if (await self._ctx.graph.get_folder(folder)).display_name != display:
-                raise
 
     async def _folder_for(self, name: str) -> FolderId:
         """The folder of a parent path, made if it is missing; the root for no path."""
@@ -152,21 +109,3 @@ class Administration:
     async def _changed(self) -> None:
         self._hierarchy.forget_age()
         await self._hierarchy.refresh(max_age=0.0)
-
-
-async def _put_back(ctx: AccountContext, work: RenameWork) -> None:
-    """Where it was, under the name it had. A folder that is gone needs nothing."""
-    try:
-        folder = await ctx.graph.get_folder(work.folder)
-        if folder.display_name != work.name:
-            await ctx.graph.rename_folder(work.folder, work.name)
-        if folder.parent_folder_id != work.parent:
-            await ctx.graph.move_folder(work.folder, work.parent)
-    except NotFound:
-        return
-
-
-async def recover_rename(ctx: AccountContext, row: JournalRow) -> None:
-    """The client was never told that it was done: undo."""
-    await _put_back(ctx, payload_of(row, RenameWork))
-    await done(ctx, row.id)

@@ -8,9 +8,12 @@ import msgspec
 import structlog
 
 from gateway.graph.errors import GraphError, SignInFailed, Throttled, Unreachable
-from gateway.mailbox.administration import recover_rename
-from gateway.mailbox.append import BUILDING, recover_append
+from gateway.mailbox.append import recover_append
+from gateway.mailbox.building import BUILDING
 from gateway.mailbox.context import AccountContext
+from gateway.mailbox.inboxmove import KIND as RENAME_INBOX
+from gateway.mailbox.inboxmove import recover_inbox_move
+from gateway.mailbox.placing import recover_rename
 from gateway.mailbox.submit import recover_send
 from gateway.mailbox.transfer import recover_copy, recover_move
 from gateway.store.api import JournalRow
@@ -29,6 +32,7 @@ RECOVERIES: dict[str, Recovery] = {
     "append": recover_append,
     "send": recover_send,
     "rename": recover_rename,
+    RENAME_INBOX: recover_inbox_move,
     BUILDING: _kept,
 }
 _LATER = (Unreachable, Throttled, SignInFailed)  # Graph cannot be asked now: all rows wait
