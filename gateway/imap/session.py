@@ -20,6 +20,7 @@ from gateway.imap.announce import announce
 from gateway.imap.commands import load_handlers
 from gateway.imap.commands.metadata import tell_changed_entries
 from gateway.imap.context import Farewell, Gone
+from gateway.imap.contexts import refresh_searches
 from gateway.imap.literal import IncomingLiteral
 from gateway.imap.replies import reply_to, reply_to_bug
 from gateway.imap.rev2 import speaks_utf8
@@ -112,6 +113,7 @@ class Session(SessionState):
             announce(
                 self, expunge=spec.may_expunge(command), with_uid=bool(getattr(command, "by_uid", False))
             )
+            await refresh_searches(self)
         tell_changed_entries(self)
         await self._answer(command.tag, reply)
 
@@ -157,7 +159,7 @@ class Session(SessionState):
         """Run the handler; a long silence is broken."""
         if spec.quick or spec.solo:
             return await spec.run(self, command)
-        self._heartbeat.begin()
+        self._heartbeat.begin(command.tag)
         try:
             return await spec.run(self, command)
         finally:

@@ -123,6 +123,10 @@ class SessionState:
         """This mailbox is the selected one from now on."""
         self.selected = Selected(folder, frozenset(folder.keywords()))
 
+    def progress(self, done: int, goal: int) -> None:
+        """Amid a command: so many of so many messages are done (RFC 9585)."""
+        self._heartbeat.progress.reach(done, goal)
+
     def hang_up(self, farewell: Farewell | None = None) -> None:
         """End the session once the running command has been answered; `farewell` follows its reply."""
         self._over = True

@@ -227,6 +227,18 @@ class MailboxAccount:
         return await OpenFolder.open(self, entry, sync, self._hubs, read_only=read_only)
 
     @translated
+    async def look(self, name: str, *, flags: bool) -> OpenFolder:
+        """Costs a delta of its own only where flags matter or the hierarchy's counts say that something happened."""
+        entry = await self.entry(name)
+        sync = self.sync(entry.row)
+        await sync.ready()
+        if flags:
+            await sync.poll(max_age=self.ctx.settings.poll_interval)
+        else:
+            await sync.settle_counts(await self.row(name), OPEN_MAX_AGE)
+        return await OpenFolder.open(self, entry, sync, self._hubs, read_only=True)
+
+    @translated
     async def create(self, name: str, uses: Sequence[bytes] = ()) -> None:
         await self._fresh()
         self.annotations.check_uses(uses)

@@ -367,6 +367,10 @@ class Account(Protocol):
         ...
 
     async def open(self, name: str, *, read_only: bool) -> Folder: ...
+    async def look(self, name: str, *, flags: bool) -> Folder:
+        """Open to be searched once, and closed: up to date as STATUS is, with `flags` as SELECT is. NoSuchMailbox."""
+        ...
+
     async def create(self, name: str, uses: Sequence[bytes] = ()) -> None:
         """With the levels above that are missing. `uses`: special uses it shall have; UseRefused, and nothing is made,
         where it cannot (RFC 6154 section 3)."""

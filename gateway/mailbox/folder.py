@@ -16,7 +16,7 @@ from gateway.core.progress import advance, expect
 from gateway.core.runs import Runs
 from gateway.core.types import FlagChange, FolderId, MessageId, ModSeq, ObjectId, SystemFlag, Uid
 from gateway.mailbox import append, changes, expunge, transfer
-from gateway.mailbox.api import AppendResult, CopyResult, Flagged, Incoming, Need, Row, StoreResult
+from gateway.mailbox.api import AppendResult, CopyResult, Flagged, Incoming, Need, Row, StoreResult, Thread
 from gateway.mailbox.arranging import Arranger
 from gateway.mailbox.bodies import Bodies
 from gateway.mailbox.context import AccountContext

@@ -168,8 +168,17 @@ ANNOTATIONS = (
     ) STRICT""",
 )
 
+SORT_BLOCKS = (
+    """CREATE TABLE sort_block (
+        folder INTEGER NOT NULL REFERENCES folder (key) ON DELETE CASCADE,
+        number INTEGER NOT NULL,  -- of a stretch of UIDs
+        sealed BLOB NOT NULL,
+        UNIQUE (folder, number)
+    ) STRICT""",
+)
+
 # The n-th brings schema n-1 to n.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SEARCH_TEXTS, IDENTITIES, ANNOTATIONS)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SEARCH_TEXTS, IDENTITIES, ANNOTATIONS, SORT_BLOCKS)
 
 
 def migrate(db: sqlite3.Connection) -> None:

@@ -9,6 +9,7 @@ from gateway.core.errors import BadCommand
 from gateway.imap.announce import announce
 from gateway.imap.commands.metadata import tell_changed_entries
 from gateway.imap.context import Farewell
+from gateway.imap.contexts import refresh_searches
 from gateway.imap.spec import State, handles
 from gateway.wire.command import Idle, Marker
 from gateway.wire.encode import Kind
@@ -26,6 +27,7 @@ async def idle(s: Session, cmd: Idle) -> None:
     try:
         while not line.done():
             _tell(s)
+            await refresh_searches(s)
             await s.flush()
             await _something(s, line)
     finally:

@@ -18,6 +18,7 @@ from gateway.imap.spec import Enabled, State, handles
 from gateway.imap.threadlist import thread_list
 from gateway.wire.command import Search
 from gateway.wire.command_search import CancelUpdate, Sort, Thread
+from gateway.wire.page import Page
 from gateway.wire.searchkey import SearchKey
 from gateway.wire.sortkey import Criterion
 
@@ -120,7 +121,7 @@ def answer(
     if b"UPDATE" in options:
         contexts.keep(s, head, key, at, by_uid=cmd.by_uid, since=since, criteria=criteria)
     if b"SAVE" in options:
-        save(s, options, cmd, at)
+        save(s, options, cmd.page, at)
     if set(options) != {b"SAVE"}:
         found = Found(_numbers(s, at, by_uid=cmd.by_uid), cmd.page, _modseq(s, options, cmd, key, at))
         s.out.untagged(esearch(head, options, found, by_uid=cmd.by_uid))
@@ -133,10 +134,10 @@ def _modseq(
     return s.folder.highest_of(saved_of(options, at, cmd.page)) if names_modseq(key) else 0
 
 
-def save(s: Session, options: Sequence[bytes], cmd: Search | Sort, at: Sequence[int]) -> None:
+def save(s: Session, options: Sequence[bytes], page: Page | None, at: Sequence[int]) -> None:
     if s.selected is not None:
         uids = s.folder.view.uids
-        s.selected.saved = array("I", sorted(uids[position] for position in saved_of(options, at, cmd.page)))
+        s.selected.saved = array("I", sorted(uids[position] for position in saved_of(options, at, page)))
 
 
 def check_tag(s: Session, tag: bytes, options: Sequence[bytes] | None) -> None:

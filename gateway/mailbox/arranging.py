@@ -1,0 +1,93 @@
+"""SORT and THREAD of an open folder: what the index knows and what `SortKeys` brings, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gateway.mailbox.api import Need, Thread
+from gateway.mailbox.hub import FolderHub
+from gateway.mailbox.rows import RowReader
+from gateway.mailbox.sortcolumns import SortColumns
+from gateway.mailbox.sorting import FROM_HEADERS, in_order, sent_dates, text_column
+from gateway.mailbox.sortkeys import SortKeys
+from gateway.mailbox.threads import Threadable, by_references, by_subject
+from gateway.mailbox.view import MailboxView
+from gateway.store.api import FolderRow
+from gateway.wire.sortkey import Criterion, SortKey, Threading
+
+
+class Arranger:
+    """One for each command: it holds what the command's messages are sorted by."""
+
+    def __init__(
+        self, keys: SortKeys, folder: FolderRow, hub: FolderHub, view: MailboxView, reader: RowReader,
+        at: Sequence[int],
+    ) -> None:  # fmt: skip
+        self._keys = keys
+        self._folder = folder
+        self._hub = hub
+        self._reader = reader
+        self._at = at
+        self._uids = [view.uids[position] for position in at]
+
+    async def sort(self, criteria: Sequence[Criterion]) -> list[int]:
+        """View positions in order. Errors: those of Graph."""
+        wanted = {criterion.key for criterion in criteria}
+        sizes = await self._sizes() if SortKey.SIZE in wanted else []
+        columns = await self._columns() if wanted & FROM_HEADERS else SortColumns()
+        rows = columns.rows(self._uids)
+        fixed: dict[SortKey, Callable[[], Sequence[Any]]] = {
+            SortKey.ARRIVAL: self._arrivals,
+            SortKey.SIZE: lambda: sizes,
+            SortKey.DATE: lambda: sent_dates(columns, rows, self._arrivals()),
+        }
+
+        def column(key: SortKey) -> Sequence[Any]:
+            return fixed[key]() if key in fixed else text_column(columns, key, rows)
+
+        return [self._at[number] for number in in_order(len(self._at), criteria, column)]
+
+    async def thread(self, algorithm: Threading) -> list[Thread]:
+        """Errors: those of Graph."""
+        columns = await self._columns()
+        rows = columns.rows(self._uids)
+        dates = sent_dates(columns, rows, self._arrivals())
+        subjects = columns.texts["subject"]
+        messages = [
+            Threadable(
+                at,
+                date,
+                subjects[row],
+                bool(columns.answers[row]),
+                columns.ids[row],
+                columns.references_of(row),
+            )
+            for at, row, date in zip(self._at, rows, dates, strict=True)
+        ]
+        return by_subject(messages) if algorithm is Threading.ORDEREDSUBJECT else by_references(messages)
+
+    async def _columns(self) -> SortColumns:
+        return await self._keys.columns(self._folder, self._uids, self._hub.index.uids)
+
+    def _arrivals(self) -> list[int]:
+        """INTERNALDATE; 0 of a message nothing is known of any more."""
+        index = self._hub.index
+        places = [index.position(uid) for uid in self._uids]
+        dates = index.dates
+        return [
+            dates[place] if place >= 0 else self._ghost(uid)
+            for place, uid in zip(places, self._uids, strict=True)
+        ]
+
+    def _ghost(self, uid: int) -> int:
+        entry = self._hub.index.entry(uid)
+        return entry.internal_date if entry is not None else 0
+
+    async def _sizes(self) -> list[int]:
+        """RFC822.SIZE as a FETCH of these messages would tell it (decision 3)."""
+        found: dict[int, int] = {}
+        runs = [range(at, at + 1) for at in self._at]
+        async for batch in self._reader.rows(runs, Need.SIZE):
+            found.update((row.uid, row.size) for row in batch)
+        return [found.get(uid, 0) for uid in self._uids]

@@ -1,0 +1,53 @@
+"""RETURN (...) of SEARCH, SORT and ESEARCH (RFC 4731 section 3.1, RFC 5182, RFC 5267 section 4, RFC 9394 section 3.1).
+
+Options that ask for something keep their order; those that say how (SAVE, UPDATE, CONTEXT) may stand anywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.core.errors import BadCommand
+from gateway.wire.cursor import Cursor
+from gateway.wire.page import Page, parse_page
+
+RESULT_OPTIONS = (b"MIN", b"MAX", b"ALL", b"COUNT", b"PARTIAL")
+MODES = (b"SAVE", b"UPDATE", b"CONTEXT")
+OPTIONS = (*RESULT_OPTIONS, *MODES)
+
+
+@dataclass(frozen=True, slots=True)
+class Returns:
+    """`options` in upper case, each once; None: no RETURN was given."""
+
+    options: tuple[bytes, ...] | None = None
+    page: Page | None = None
+
+
+def parse_returns(c: Cursor) -> Returns:
+    """`RETURN (...) `, if it comes next, with the space behind it. An empty list asks for ALL."""
+    if not c.accept_word(b"RETURN"):
+        return Returns()
+    c.expect(b" (", "a list of RETURN options")
+    returns = Returns((b"ALL",)) if c.accept(b")") else _options(c)
+    c.space()
+    return returns
+
+
+def _options(c: Cursor) -> Returns:
+    found: dict[bytes, None] = {}
+    page: Page | None = None
+    while True:
+        option = c.known_word("a RETURN option", OPTIONS)
+        if option == b"PARTIAL":
+            if page is not None:
+                raise BadCommand("PARTIAL can be asked for once")
+            c.space()
+            page = parse_page(c)
+        found[option] = None
+        if c.accept(b")"):
+            break
+        c.space()
+    if page is not None and b"ALL" in found:
+        raise BadCommand("PARTIAL and ALL exclude each other")
+    return Returns(tuple(found), page)
