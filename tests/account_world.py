@@ -28,6 +28,7 @@ from gateway.graph.token import MsalTokens, SignIn, app_scopes
 from gateway.imap.context import ImapSettings
 from gateway.imap.server import ImapServer
 from gateway.mailbox.account import MailboxAccount
+from gateway.mailbox.api import Incoming
 from gateway.mailbox.accounts import Directory
 from gateway.mailbox.api import Envelope
 from gateway.mailbox.bodies import Bodies
@@ -298,7 +299,7 @@ class Site:
         spool = account.spool(len(raw))
         try:
             await spool.write(raw)
-            return await account.append(name, spool, flags, date)
+            return await account.append(name, [Incoming(spool, flags, date)])
         finally:
             await spool.close()
 

@@ -257,7 +257,7 @@ class FakeFolder:
         self.read_only = read_only
         self.uid_validity = mailbox.uid_validity
         self.view = FakeView(mailbox, read_only=read_only)
-        self.mailbox_id = ObjectId(f"M{mailbox.uid_validity}")
+        self.mailbox_id = object_id("F", f"{mailbox.name}/{mailbox.uid_validity}")
         self.closed = False
         self._wake = asyncio.Event()
         mailbox.wakes.add(self._wake)

@@ -29,6 +29,7 @@ from gateway.graph.model import (
     Recipient,
 )
 from gateway.graph.props import Property, parse_property
+from gateway.mailbox.api import Incoming
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.intake import Intake
 from gateway.mailbox.local import epoch, graph_time
@@ -109,6 +110,30 @@ WRITABLE = {
     "subject", "body", "from", "sender", "toRecipients", "ccRecipients", "bccRecipients", "replyTo", "isRead",
     "flag", "categories", "internetMessageId", "singleValueExtendedProperties", "attachments",
 }  # fmt: skip
+
+
+class Held:
+    """A spool whose octets are there."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    @property
+    def size(self) -> int:
+        return len(self._data)
+
+    async def write(self, data: bytes) -> None:
+        self._data += data
+
+    def read(self) -> bytes:
+        return self._data
+
+    async def close(self) -> None:
+        return None
+
+
+def incoming(data: bytes = PLAIN, flags: Flags = Flags(), date: int | None = None) -> Incoming:  # noqa: B008
+    return Incoming(Held(data), flags, date)
 
 
 class FakeGraph:
@@ -362,6 +387,20 @@ class FakeGraph:
         if fault is not None:
             raise fault[1]
         return self.show(made)
+
+    async def create_all(
+        self, folder: str, bodies: Sequence[Mapping[str, Any]]
+    ) -> list[Message | GraphError]:
+        """One batch; its members fail as `create` is told to."""
+        self.calls.append(("create_all", len(bodies)))
+        results: list[Message | GraphError] = []
+        for body in bodies:
+            try:
+                results.append(await self.create(folder, body))
+            except GraphError as error:
+                results.append(error)
+            self.calls.pop()
+        return results
 
     async def add_attachment(self, id: str, attachment: Mapping[str, Any], content: bytes) -> None:
         fault = self._call("add_attachment", attachment["name"])

@@ -56,13 +56,13 @@ def test_expunge_is_told_where_rfc_9051_7_5_1_allows_it(command: Command, allowe
 
 def test_what_changes_a_mailbox_is_refused_in_examine() -> None:
     assert {cls.__name__ for cls, spec in SPECS.items() if spec.writes} == {
-        "Store", "Expunge", "UidExpunge", "Move",
+        "Store", "Expunge", "UidExpunge", "Move", "ReplaceStart",
     }  # fmt: skip
 
 
 def test_trycreate_is_said_where_create_helps() -> None:
     assert {cls.__name__ for cls, spec in SPECS.items() if spec.missing == b"TRYCREATE"} == {
-        "Copy", "Move", "AppendStart",
+        "Copy", "Move", "AppendStart", "ReplaceStart",
     }  # fmt: skip
 
 

@@ -27,7 +27,7 @@ DELETED = FlagChange(FlagOp.ADD, Flags(SystemFlag.DELETED))
 
 @pytest.fixture
 async def s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
-    monkeypatch.setattr("gateway.mailbox.append._LOOKS", (0.05, 0.1))
+    monkeypatch.setattr("gateway.mailbox.creating._LOOKS", (0.05, 0.1))
     monkeypatch.setattr("gateway.mailbox.submit._LOOKS", (0.05, 0.1))
     async with account_world(tmp_path) as site:
         yield site
@@ -73,7 +73,7 @@ async def test_invariant_1_uids_and_modseqs_become_visible_in_the_order_they_are
 
     async def append(number: int) -> None:
         result = await s.append("Archive", mime(f"appended {number}"), Flags(), account=account)
-        told.append(result.uid)
+        told.append(result.uids[0])
 
     async def transfer(uid: Uid, work: Callable[..., Awaitable[Any]]) -> None:
         told.extend((await work([uid], "Archive")).target)
@@ -157,7 +157,7 @@ async def test_invariant_2_what_is_being_created_is_not_shown_before_it_is_whole
 
     monkeypatch.setattr(account.ctx.graph, method, watched)
     if how == "append":
-        uid = (await s.append("Archive", mime("whole"), Flags(SystemFlag.SEEN), account=account)).uid
+        uid = (await s.append("Archive", mime("whole"), Flags(SystemFlag.SEEN), account=account)).uids[0]
     else:
         (uid,) = (await getattr(inbox, how)([Uid(1)], "Archive")).target
     watcher.view.drain(expunge=True)
@@ -445,7 +445,7 @@ FAILURES: list[dict[str, Any]] = [
 async def test_invariant_5_every_command_gets_one_tagged_reply_whatever_graph_does(
     tmp_path: Path, failure: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.mailbox.append._LOOKS", (0.01,))
+    monkeypatch.setattr("gateway.mailbox.creating._LOOKS", (0.01,))
     monkeypatch.setattr("gateway.graph.client.BACKOFF", (0.01, 0.02))
     async with account_world(tmp_path) as s:
         await filled(s, 3)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from mailbox_world import ACCOUNT, NOW, PLAIN, World, world
+from mailbox_world import ACCOUNT, NOW, PLAIN, World, incoming, world
 
 from gateway.core.errors import CannotDo, NoPermission, OverQuota, TooBig, Unavailable
 from gateway.core.limits import DEFAULT_LIMITS, KIB
@@ -23,7 +23,8 @@ from gateway.graph.errors import (
     Unreachable,
 )
 from gateway.graph.mail import IMAP_DELETED, MACHINE_KEYWORDS
-from gateway.mailbox.append import AppendWork, append
+from gateway.mailbox.append import append
+from gateway.mailbox.creating import AppendWork
 from gateway.mailbox.journal import recover
 from gateway.mailbox.landing import MARKER
 from gateway.mailbox.local import graph_time
@@ -48,7 +49,8 @@ async def w(tmp_path: Path) -> AsyncIterator[World]:
 async def put(
     w: World, data: bytes = PLAIN, *names: bytes, folder: str = "inbox", date: int | None = THEN
 ) -> Uid:
-    return await append(w.ctx, w.folder(folder), data, Flags.of(names), date)
+    (uid,) = await append(w.ctx, w.folder(folder), [incoming(data, Flags.of(names), date)])
+    return uid
 
 
 async def only(w: World, folder: str = "inbox") -> MessageRow:

@@ -28,6 +28,7 @@ from gateway.mailbox.placeholder import MARKER
 from gateway.mailbox.submit import submit
 from gateway.mailbox.sync import FolderSync
 from gateway.store.api import FolderRow, MessageRow
+from tests.mailbox_world import incoming
 from tests.sync_world import ALICE, World, eventually, mime, world
 
 BOB = "bob@example.com"
@@ -209,7 +210,7 @@ LARGE = (
 async def test_an_append_comes_back_the_same(box: Box, raw: bytes) -> None:
     await box.sync("inbox")
     flags = Flags.of([b"\\Seen", b"\\Answered", b"$MDNSent", b"mine"])
-    uid = await append(box.w.ctx, box.folder("inbox"), raw, flags, THEN)
+    (uid,) = await append(box.w.ctx, box.folder("inbox"), [incoming(raw, flags, THEN)])
     (row,) = await box.sync("inbox")
     assert (row.uid, row.flags, row.internal_date) == (uid, flags, THEN)
     assert (row.size, row.size_exact) == (len(raw), True) and await box.octets(row) == raw
@@ -222,7 +223,7 @@ async def test_an_append_whose_answer_is_lost_is_made_once(box: Box) -> None:
     await box.sync("inbox"), await box.sync("drafts")
     for folder in ("inbox", "drafts"):
         await box.fault("POST", "/messages$", "commit-then-fail", status=504)
-        await append(box.w.ctx, box.folder(folder), mime("one"), Flags(), None)
+        await append(box.w.ctx, box.folder(folder), [incoming(mime("one"), Flags(), None)])
         assert len(await box.w.listing(folder)) == 1 and len(await box.sync(folder)) == 1
         assert not await box.faults_left()
 
@@ -230,7 +231,7 @@ async def test_an_append_whose_answer_is_lost_is_made_once(box: Box) -> None:
 async def test_a_draft_stays_a_draft_with_its_octets(box: Box) -> None:
     await box.sync("drafts")
     raw = mime("draft", "caf=C3=A9", extra="Content-Transfer-Encoding: quoted-printable\nX-Mine: 1\n")
-    await append(box.w.ctx, box.folder("drafts"), raw, Flags.of([b"\\Draft"]), THEN)
+    await append(box.w.ctx, box.folder("drafts"), [incoming(raw, Flags.of([b"\\Draft"]), THEN)])
     (row,) = await box.sync("drafts")
     assert row.flags == Flags.of([b"\\Draft"]) and row.internal_date == THEN and await box.octets(row) == raw
     (listed,) = await box.w.listing("drafts")
@@ -302,7 +303,7 @@ async def test_the_clients_copy_in_sent_is_exchanges_copy(box: Box) -> None:
     await box.sync("sentitems")
     raw = mime("hello", sender=ALICE).replace(b"To: alice@", b"To: bob@")
     await submit(box.w.ctx, Envelope(ALICE, (BOB,)), raw)
-    uid = await append(box.w.ctx, box.folder("sentitems"), raw, Flags.of([b"\\Seen"]), None)
+    (uid,) = await append(box.w.ctx, box.folder("sentitems"), [incoming(raw, Flags.of([b"\\Seen"]), None)])
     (row,) = await box.sync("sentitems")
     assert row.uid == uid and await box.octets(row) == raw and row.flags == Flags.of([b"\\Seen"])
     assert len(await box.w.listing("sentitems")) == 1

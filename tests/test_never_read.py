@@ -19,7 +19,7 @@ SEEN = Flags(SystemFlag.SEEN)
 @pytest.fixture
 async def s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
     monkeypatch.setattr("gateway.graph.client.BACKOFF", (0.02, 0.05))
-    monkeypatch.setattr("gateway.mailbox.append._LOOKS", (0.05, 0.1))
+    monkeypatch.setattr("gateway.mailbox.creating._LOOKS", (0.05, 0.1))
     async with account_world(tmp_path) as site:
         yield site
 

@@ -13,7 +13,6 @@ from gateway.core.limits import DEFAULT_LIMITS, Limits
 from gateway.core.runs import Runs
 from gateway.core.types import FlagChange, FlagOp, Flags, ModSeq, SystemFlag
 from gateway.wire.command import (
-    AppendStart,
     Authenticate,
     Capability,
     Check,
@@ -44,9 +43,8 @@ from gateway.wire.command import (
     Unselect,
     Unsubscribe,
 )
-from gateway.wire.framer import Continue, Frame, Framer, LiteralHeader
+from gateway.wire.framer import Continue, Frame, Framer
 from gateway.wire.grammar import parse
-from gateway.wire.grammar_mailbox import append_ends, parse_append
 
 SEEN = Flags(SystemFlag.SEEN)
 ONE = Runs(((1, 1),))
@@ -249,57 +247,6 @@ def test_after_enable_names_are_utf8_and_an_ampersand_is_one() -> None:
     assert read('a SELECT "Entwürfe & so"'.encode(), utf8=True) == Select(b"a", "Entwürfe & so")
     with pytest.raises(BadCommand):
         read(b'a SELECT "\xe9"', utf8=True)
-
-
-# -- APPEND --
-
-
-def announced(text: bytes, limits: Limits = DEFAULT_LIMITS) -> LiteralHeader:
-    framer = Framer(limits, authenticated=True)
-    framer.feed(text + b"\r\n")
-    while not isinstance(event := framer.next_event(), LiteralHeader):
-        assert event is not None
-    return event
-
-
-@pytest.mark.parametrize(
-    ("text", "command"),
-    [
-        (b"a APPEND x {310}", AppendStart(b"a", "x", Flags(), None, 310, True)),
-        (b"a append inbox {310+}", AppendStart(b"a", "INBOX", Flags(), None, 310, False)),
-        (b"a APPEND x (\\Seen) {5}", AppendStart(b"a", "x", SEEN, None, 5, True)),
-        (b"a APPEND x () {5}", AppendStart(b"a", "x", Flags(), None, 5, True)),
-        (
-            b'a APPEND "x y" (\\Seen \\Recent $MDNSent) "17-Jul-1996 02:44:25 -0700" {5}',
-            AppendStart(b"a", "x y", Flags.of([b"\\Seen", b"$MDNSent"]), 837_596_665, 5, True, -420),
-        ),
-        (b'a APPEND x " 1-Jan-1970 00:00:00 +0000" {5}', AppendStart(b"a", "x", Flags(), 0, 5, True)),
-        (b"a APPEND {5+}\r\ninbox (\\Seen) {5+}", AppendStart(b"a", "INBOX", SEEN, None, 5, False)),
-        (b"a APPEND {5}\r\n&APw- {0}", AppendStart(b"a", "ü", Flags(), None, 0, True)),
-    ],
-)
-def test_append(text: bytes, command: AppendStart) -> None:
-    assert parse_append(announced(text)) == command
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"a APPEND x  {5}", b"a APPEND  {5}", b"a APPEND x (\\Seen){5}", b'a APPEND x "yesterday" {5}',
-        b'a APPEND x "32-Jan-2020 00:00:00 +0000" {5}',
-        b'a APPEND x " 1-Jan-2020 00:00:00 +0000" (\\Seen) {5}',
-        b"a APPEND x \\Seen {5}", b"a APPEND x ~{5}", b"a APPEND x UTF8 (~{5}", b"a APPEND AT&T {5}",
-        b"a APPEND x (\\Seen {5}", b"a APPEND x y {5}", b"a APPEND x{5}", b"a APPEND x (a) (b) {5}",
-    ],
-)  # fmt: skip
-def test_bad_append(text: bytes) -> None:
-    with pytest.raises(BadCommand):
-        parse_append(announced(text))
-
-
-def test_what_follows_the_message_ends_the_command() -> None:
-    assert append_ends((b"",)) and append_ends((b" ",))
-    assert not append_ends((b")",)) and not append_ends((b" {1+}", b"x", b""))
 
 
 # -- bounds --

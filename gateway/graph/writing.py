@@ -110,6 +110,23 @@ class Writing(MailboxCalls):
         self._must_fit(len(request.body))
         return await self._create(request)
 
+    async def create_all(
+        self, folder: str, bodies: Sequence[Mapping[str, Any]]
+    ) -> list[Message | GraphError]:
+        """See `MailboxClient.create_all`. Errors are results."""
+
+        def build(body: Mapping[str, Any]) -> Request:
+            return self.request(
+                "POST",
+                "/mailFolders/{folder}/messages",
+                folder,
+                json=dict(body),
+                shape=Message,
+                expect=CREATED,
+            )
+
+        return [self._named(message_of(answer)) for answer in await self.each(bodies, build)]
+
     async def _create(self, request: Request) -> Message:
         """A folder made a moment ago may answer 404, which says that nothing was created."""
         answer = await self.call_fresh(request)

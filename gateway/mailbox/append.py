@@ -1,335 +1,243 @@
-"""APPEND (decision 9): the octets put safely first, then a message in Graph, then its row here.
+"""APPEND and REPLACE (decision 9): the octets put safely first, then messages in Graph, then their rows here, all
+in one transaction; then, for REPLACE, the old message removed.
 
-```
-draft, up to what one request takes     MIME POST to Drafts, PATCH of its flags, move to its folder
-other mail that fits one request        one JSON POST into the folder, attachments inline
-everything larger                       JSON POST into a hidden folder, attachments one by one, moved last
-```
-While it is created, unknown ids in the folder are held back. What went wrong is undone, by the journal if
-need be."""
+While they are created, unknown ids in the folder are held back. All or nothing: what went wrong is undone, by the
+journal if need be (RFC 3502, section 6.3.11; RFC 8508 section 3.4)."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
-import structlog
-
-from gateway.core.errors import TooBig
-from gateway.core.types import Flags, MessageId, SpecialUse, SystemFlag, Uid
-from gateway.graph.errors import (
-    AlreadyExists,
-    GraphError,
-    Invalid,
-    NotFound,
-    OutcomeUnknown,
-    TooLarge,
-    Unreachable,
-)
-from gateway.graph.mail import Patch
+from gateway.core.errors import GatewayError, TooBig
+from gateway.core.limits import MIB
+from gateway.core.types import MessageId, SpecialUse, Uid
+from gateway.graph.errors import GraphError
+from gateway.graph.mail import Result
 from gateway.graph.model import Message
-from gateway.graph.props import parse_property, props
-from gateway.mailbox.arrival import move_all, raise_first
+from gateway.mailbox import replacing
+from gateway.mailbox.api import Incoming
+from gateway.mailbox.arrival import leave, move_all, raise_first
 from gateway.mailbox.context import AccountContext
-from gateway.mailbox.facts import facts_of_octets
-from gateway.mailbox.landing import MARKER, File, Landing, State, landing_of, message_id_of, minimal
-from gateway.mailbox.local import KeywordMap, email_id, epoch, flags_of, thread_id
-from gateway.mailbox.patches import Change, changed_aspects, local_of, patch_of
+from gateway.mailbox.creating import AppendWork, Creation, find_created
+from gateway.mailbox.facts import facts_from
+from gateway.mailbox.local import email_id, epoch, flags_of, thread_id
+from gateway.mailbox.patches import local_of
+from gateway.mailbox.replacing import Replaced
 from gateway.mailbox.replies import is_message_gone, refusal
 from gateway.mailbox.sentcopy import take_sent_copy
-from gateway.mailbox.work import begin, done, payload_of, update, whole
-from gateway.mime.compose import add_header, crlf, message_id, reencode_qp_leaves
+from gateway.mailbox.work import abandon, done, payload_of, whole
 from gateway.store.api import FolderRow, JournalRow, Upsert
 
-BUILDING = "building-folder"  # the journal row that remembers the hidden folder; never done
-_BUILDING_NAME = "Gateway (building)"
-_LOOKS = (0.5, 1.0, 2.0, 4.0)  # seconds between looks for what may have been created
-_SKEW = 120  # seconds Graph's clock may differ from ours
-_ENVELOPE = 64 * 1024  # octets of a request beside the parts we count
-_MARK = parse_property(MARKER)
-_UNKNOWN = (OutcomeUnknown, Unreachable)
-log = structlog.get_logger()
+# Messages whose requests are in memory at the same time.
+AT_ONCE = 40
+OCTETS_AT_ONCE = 8 * MIB  # or one
 
 
-class AppendWork(msgspec.Struct):
-    """An APPEND under way. `id`: the message, once Graph named it."""
+async def append(ctx: AccountContext, target: FolderRow, messages: Sequence[Incoming]) -> list[Uid]:
+    """Put messages into a folder; their UIDs there, ascending. Their octets, dates, flags and read state come back as
+    they were given. Raises GatewayError with nothing left behind.
 
-    target: int
-    target_id: str
-    blob: str  # hex address
-    marker: str
-    message_id: str
-    began: int
-    draft: bool
-    id: str = ""
-
-
-class BuildingFolder(msgspec.Struct):
-    id: str
-
-
-async def append(
-    ctx: AccountContext, target: FolderRow, data: bytes, flags: Flags, internal_date: int | None
-) -> Uid:
-    """Put a message into a folder; its UID there. `internal_date` in seconds since 1970, None = now. Its
-    octets, date, flags and read state come back as they were given. Raises GatewayError with nothing left
-    behind."""
-    if len(data) > ctx.limits.append_landable:
-        raise TooBig(f"Messages of more than {ctx.limits.append_landable} octets cannot be landed")
-    blob = await ctx.store.put_blob(data)
-    if target.well_known == SpecialUse.SENT:
-        uid = await whole(take_sent_copy(ctx, target, data, flags, internal_date, blob))
+    Only one that comes alone can take over the copy that Exchange made of a submission."""
+    _fits(ctx, messages)
+    if target.well_known == SpecialUse.SENT and len(messages) == 1:
+        uid = await whole(take_sent_copy(ctx, target, messages[0]))
         if uid is not None:
+            return [uid]
+    return await whole(_Append(ctx, target, messages).run())
+
+
+async def replace(ctx: AccountContext, target: FolderRow, message: Incoming, old: Replaced) -> Uid:
+    """Put a message into a folder and remove another: both, or GatewayError and neither."""
+    _fits(ctx, [message])
+    return await whole(_replace(ctx, target, message, old))
+
+
+async def _replace(ctx: AccountContext, target: FolderRow, message: Incoming, old: Replaced) -> Uid:
+    if target.well_known == SpecialUse.SENT:
+        uid = await take_sent_copy(ctx, target, message)
+        if uid is not None:  # the new message was in its place before we began, and stays there
+            await replacing.remove(ctx, old)
             return uid
-    return await whole(_Append(ctx, target, data, flags, internal_date, blob).run())
+    return (await _Append(ctx, target, [message], old).run())[0]
+
+
+def _fits(ctx: AccountContext, messages: Iterable[Incoming]) -> None:
+    if any(message.spool.size > ctx.limits.append_landable for message in messages):
+        raise TooBig(f"Messages of more than {ctx.limits.append_landable} octets cannot be landed")
 
 
 class _Append:
-    """One APPEND on its way."""
+    """Messages on their way into one folder, and the message that goes when they have come."""
 
     def __init__(
         self,
         ctx: AccountContext,
         target: FolderRow,
-        data: bytes,
-        flags: Flags,
-        internal_date: int | None,
-        blob: bytes,
+        messages: Sequence[Incoming],
+        replaces: Replaced | None = None,
     ) -> None:
         self._ctx = ctx
         self._target = target
-        self._data = data
-        self._keywords = KeywordMap(ctx.settings.labels)
-        now = int(ctx.clock.time())
-        draft = SystemFlag.DRAFT in flags.system or target.well_known == SpecialUse.DRAFTS
-        system = flags.system | SystemFlag.DRAFT if draft else flags.system & ~SystemFlag.DRAFT
-        self._flags = Flags(system, self._keywords.canonical_flags(flags).keywords)
-        self._date = now if internal_date is None else internal_date
-        marker = f"{ctx.rng.getrandbits(128):032x}"
-        self._state = State(self._flags, self._date, draft, marker)
-        self._work = AppendWork(
-            target.key, target.id, blob.hex(), marker, message_id_of(data, marker), now, draft
-        )
-        self._journal = 0
-        self._unsure = False
+        self._replaces = replaces
+        self._creations = [Creation(ctx, target, message) for message in messages]
 
-    async def run(self) -> Uid:
-        self._journal = await begin(self._ctx, "append", self._work)
-        with self._ctx.holds.hold(self._target.id):
-            try:
-                message = await self._create()
-            except GraphError as error:
-                await self._undo()
-                raise refusal(error) from error
-            uid = await self._land(message)
-        await done(self._ctx, self._journal)
-        return uid
+    async def run(self) -> list[Uid]:
+        try:
+            with self._ctx.holds.hold(self._target.id):
+                uids = await self._landed()
+            if self._replaces is not None:
+                await replacing.remove(self._ctx, self._replaces)
+        except GraphError as error:
+            await self._undo()
+            raise refusal(error) from error
+        except GatewayError:
+            await self._undo()
+            raise
+        except BaseException:  # a bug, or the store: what was done is undone soon, by the journal
+            self._abandon()
+            raise
+        for creation in self._creations:
+            await done(self._ctx, creation.journal)
+        return uids
 
-    async def _undo(self) -> None:
-        results = await move_all(self._ctx, [self._work.id] if self._work.id else [])
-        if not self._unsure and all(isinstance(each, Message) or is_message_gone(each) for each in results):
-            await done(self._ctx, self._journal)
-
-    async def _named(self, message: Message) -> Message:
-        self._work.id = message.id
-        await update(self._ctx, self._journal, self._work)
-        return message
+    async def _landed(self) -> list[Uid]:
+        for creation in self._creations:
+            await creation.begin(self._replaces)
+        for some in _groups(self._creations):
+            await (some[0].create() if len(some) == 1 else self._create(some))
+        return await self._land()
 
     # -- creating --
 
-    async def _create(self) -> Message:
-        """The message in its folder, as Graph last showed it."""
-        if self._state.draft and self._fits_mime():
-            try:
-                return await self._mime_draft()
-            except (Invalid, TooLarge):
-                if self._work.id:  # it was not the MIME that was refused
-                    raise
+    async def _create(self, some: Sequence[Creation]) -> None:
+        """In as few requests as there can be: batches of those that one POST creates, the others side by side."""
+        bodies = {creation: body for creation in some if (body := await creation.body()) is not None}
+        alone = [creation.create() for creation in some if creation not in bodies]
+        results = await self._batch(list(bodies.values()))
+        taken = (creation.take(result) for creation, result in zip(bodies, results, strict=True))
+        await self._all([*taken, *alone])
+
+    async def _batch(self, bodies: Sequence[Mapping[str, Any]]) -> Sequence[Result]:
+        return await self._ctx.graph.create_all(self._target.id, bodies) if bodies else ()
+
+    async def _all(self, steps: Sequence[Awaitable[None]]) -> None:
+        """Each to its end, so that what it made is known, before the first failure is raised."""
+        slots = asyncio.Semaphore(self._ctx.limits.in_flight)
+        results = await asyncio.gather(*(_within(slots, step) for step in steps), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    # -- undoing --
+
+    async def _undo(self) -> None:
+        """Take back what was made. Should that fail as well, the journal does it soon."""
+        begun = [creation for creation in self._creations if creation.journal]
+        for creation in begun:
+            creation.work.refused = True
         try:
-            return await self._landed(landing_of(self._data, self._state, self._keywords))
-        except Invalid:
-            if self._work.id:
-                raise
-            log.warning("message landed in its simplest form", account=self._ctx.account)
-            return await self._landed(minimal(self._data, self._state, self._keywords))
+            gone = await _take_back(self._ctx, self._target.key, [c.work.id for c in begun if c.work.id])
+            for creation in begun:
+                if creation.unsure or creation.work.id not in gone | {""}:
+                    await creation.save()
+                    abandon(self._ctx, creation.journal)
+                else:
+                    await done(self._ctx, creation.journal)
+        except GatewayError:  # the store: nothing more can be done now
+            self._abandon()
 
-    def _fits_mime(self) -> bool:
-        return len(self._data) * 4 // 3 + _ENVELOPE <= self._ctx.limits.request_body
-
-    async def _mime_draft(self) -> Message:
-        mime = reencode_qp_leaves(crlf(self._data))
-        if message_id(mime) is None:
-            mime = add_header(mime, b"Message-ID", self._work.message_id.encode())
-        message = await self._named(await self._surely(lambda: self._ctx.graph.create_from_mime(mime)))
-        message = await self._flagged(message)
-        return await self._placed(message)
-
-    async def _landed(self, landing: Landing) -> Message:
-        if landing.octets + _ENVELOPE > self._ctx.limits.request_body:
-            return await self._built(landing)
-        body = landing.whole()
-        try:
-            made = await self._surely(lambda: self._ctx.graph.create(self._target.id, body))
-        except TooLarge:  # it counts otherwise than we do
-            return await self._built(landing)
-        return await self._named(made)
-
-    async def _built(self, landing: Landing) -> Message:
-        """Where nobody sees it half done."""
-        folder = await building_folder(self._ctx)
-        message = await self._named(await self._surely(lambda: self._ctx.graph.create(folder, landing.json)))
-        for file in landing.files:
-            await self._attach(message.id, file)
-        return await self._placed(message)
-
-    async def _attach(self, id: str, file: File) -> None:
-        """Never blindly twice: looked for by name and size first."""
-        try:
-            await self._ctx.graph.add_attachment(id, file.json, file.data)
-        except _UNKNOWN:
-            listed = await self._ctx.graph.attachments(id)
-            if not any(_is_that(each, file) for each in listed):
-                await self._ctx.graph.add_attachment(id, file.json, file.data)
-
-    async def _flagged(self, message: Message) -> Message:
-        """A MIME draft is read and nothing else: one PATCH where the client wants more."""
-        current = Flags(SystemFlag.SEEN | SystemFlag.DRAFT)
-        aspects = changed_aspects(current, self._flags, self._keywords)
-        change = Change(current, self._flags, self._keywords, self._date)
-        body = patch_of(change, aspects)
-        if body is None:
-            return message
-        return _message((await self._ctx.graph.patch([Patch(message.id, body)]))[0])
-
-    async def _placed(self, message: Message) -> Message:
-        if message.parent_folder_id == self._target.id:
-            return message
-        return _message((await self._ctx.graph.move([message.id], self._target.id))[0])
-
-    async def _surely(self, create: Callable[[], Awaitable[Message]]) -> Message:
-        """Create once: if nobody says whether it was done, look; only if it is not there, create again."""
-        for _ in range(2):
-            try:
-                message = await create()
-            except _UNKNOWN as error:
-                self._unsure, unknown = True, error
-                found = await self._look()
-                if found is not None:
-                    self._unsure = False
-                    return found
-            else:
-                self._unsure = False
-                return message
-        raise unknown
-
-    async def _look(self) -> Message | None:
-        for pause in _LOOKS:
-            await self._ctx.clock.sleep(pause)
-            found = await find_created(self._ctx, self._work)
-            if found is not None:
-                return found
-        return None
+    def _abandon(self) -> None:
+        for creation in self._creations:
+            if creation.journal:
+                abandon(self._ctx, creation.journal)
 
     # -- taking over --
 
-    async def _land(self, message: Message) -> Uid:
-        ctx, id = self._ctx, MessageId(message.id)
-        await ctx.store.adopt_blob(ctx.account, id, bytes.fromhex(self._work.blob))
-        state = local_of(self._flags, self._keywords)
-        await ctx.store.put_local(ctx.account, {id: state})
-        await ctx.store.put_facts(ctx.account, {id: facts_of_octets(self._data)})
-        flags = flags_of(message, state, self._keywords, expanded=False, known=self._flags)
-        upsert = Upsert(
-            id,
-            flags=flags,
-            internal_date=self._date,
-            size=len(self._data),
-            size_exact=True,
-            email_id=email_id(id),
-            thread_id=thread_id(message.conversation_id) if message.conversation_id else None,
-            save_date=int(ctx.clock.time()),
-            etag=message.etag or None,
-            modified=epoch(message.last_modified_date_time),
-        )
-        ctx.writes.ended(id, ctx.clock.monotonic())
-        applied = await ctx.store.apply(self._target.key, [upsert], ())
+    async def _land(self) -> list[Uid]:
+        ctx, ids = self._ctx, [MessageId(creation.work.id) for creation in self._creations]
+        for id, creation in zip(ids, self._creations, strict=True):
+            await ctx.store.adopt_blob(ctx.account, id, bytes.fromhex(creation.work.blob))
+            await ctx.store.put_facts(ctx.account, {id: await facts_from(await creation.octets())})
+            ctx.writes.ended(id, ctx.clock.monotonic())
+        states = [local_of(creation.flags, creation.keywords) for creation in self._creations]
+        await ctx.store.put_local(ctx.account, dict(zip(ids, states, strict=True)))
+        applied = await ctx.store.apply(self._target.key, list(self._upserts()), ())
         ctx.hubs.refresh(self._target.key, applied)
-        return applied.rows[0].uid
+        uids = {row.id: row.uid for row in applied.rows}
+        return [uids[id] for id in ids]
+
+    def _upserts(self) -> Iterator[Upsert]:
+        now = int(self._ctx.clock.time())
+        for creation in self._creations:
+            if creation.made is None:
+                raise AssertionError("a message was not created")
+            yield _upsert(creation, creation.made, now)
 
 
-async def find_created(ctx: AccountContext, work: AppendWork) -> Message | None:
-    """What an APPEND created without our hearing of it: by our mark, or for a MIME draft, which cannot bear
-    one, by Message-ID, age, and that nobody else knows it."""
-    found = [m for m in await ctx.graph.find_by_message_id(work.message_id) if _is_young(m, work)]
-    if not found:
-        return None
-    answers = await ctx.graph.get([message.id for message in found], properties=(MARKER,))
-    messages = [answer for answer in answers if isinstance(answer, Message)]
-    marked = [message for message in messages if props(message).get(_MARK) == work.marker]
-    if marked or not work.draft:
-        return marked[0] if marked else None
-    return await _unknown_draft(ctx, messages)
+def _groups(creations: Sequence[Creation]) -> Iterator[list[Creation]]:
+    some: list[Creation] = []
+    octets = 0
+    for creation in creations:
+        if some and (len(some) == AT_ONCE or octets + creation.size > OCTETS_AT_ONCE):
+            yield some
+            some, octets = [], 0
+        some.append(creation)
+        octets += creation.size
+    yield some
 
 
-async def _unknown_draft(ctx: AccountContext, messages: list[Message]) -> Message | None:
-    """A MIME draft in Drafts that has no UID yet, nor a mark of another APPEND."""
-    drafts = ctx.special.get(SpecialUse.DRAFTS)
-    ids = [MessageId(message.id) for message in messages]
-    known = await ctx.store.find(drafts.key, ids) if drafts is not None else {}
-    originals = await ctx.store.has_originals(ctx.account, ids)
-    for message in messages:
-        fresh = message.id not in known and message.id not in originals
-        if message.is_draft and fresh and _MARK not in props(message):
-            return message
-    return None
+async def _within(slots: asyncio.Semaphore, step: Awaitable[None]) -> None:
+    async with slots:
+        await step
 
 
-def _is_young(message: Message, work: AppendWork) -> bool:
-    return (epoch(message.created_date_time) or 0) >= work.began - _SKEW
+def _upsert(creation: Creation, message: Message, now: int) -> Upsert:
+    id, state = MessageId(message.id), local_of(creation.flags, creation.keywords)
+    return Upsert(
+        id,
+        flags=flags_of(message, state, creation.keywords, expanded=False, known=creation.flags),
+        internal_date=creation.date,
+        size=creation.size,
+        size_exact=True,
+        email_id=email_id(id),
+        thread_id=thread_id(message.conversation_id) if message.conversation_id else None,
+        save_date=now,
+        etag=message.etag or None,
+        modified=epoch(message.last_modified_date_time),
+    )
 
 
-def _is_that(listed: Mapping[str, Any], file: File) -> bool:
-    size = listed.get("size")
-    return listed.get("name") == file.json["name"] and isinstance(size, int) and size >= len(file.data)
-
-
-def _message(answer: Message | GraphError) -> Message:
-    if isinstance(answer, GraphError):
-        raise answer
-    return answer
-
-
-async def building_folder(ctx: AccountContext) -> str:
-    """The hidden folder in which large messages are put together; made on demand, its id kept by the
-    journal (hidden folders are in no listing)."""
-    for row in await ctx.store.journal(ctx.account):
-        if row.kind == BUILDING:
-            id = payload_of(row, BuildingFolder).id
-            try:
-                await ctx.graph.get_folder(id)
-            except NotFound:  # somebody removed it
-                await done(ctx, row.id)
-            else:
-                return id
-    name = _BUILDING_NAME
-    try:
-        folder = await ctx.graph.create_folder("msgfolderroot", name, hidden=True)
-    except AlreadyExists:  # of a store that was lost: nobody can tell us its id
-        name += f" {ctx.rng.getrandbits(32):08x}"
-        folder = await ctx.graph.create_folder("msgfolderroot", name, hidden=True)
-    await begin(ctx, BUILDING, BuildingFolder(folder.id))
-    return folder.id
+async def _take_back(ctx: AccountContext, folder: int, ids: Sequence[str]) -> frozenset[str]:
+    """Remove messages that must not stay; those that are gone now. Rows they have are expunged."""
+    results = dict(zip(ids, await move_all(ctx, ids), strict=True))
+    gone = frozenset(
+        id for id, result in results.items() if isinstance(result, Message) or is_message_gone(result)
+    )
+    known = await ctx.store.find(folder, [MessageId(id) for id in gone])
+    await leave(ctx, folder, list(known))
+    if gone:
+        await ctx.store.drop_content(ctx.account, [MessageId(id) for id in gone])
+    return gone
 
 
 async def recover_append(ctx: AccountContext, row: JournalRow) -> None:
-    """The client was never told of a UID: take back what was created, unless its row is in the store
-    already."""
+    """A message that is whole, with its octets and its row, stays, and what it replaces goes; of any other the client
+    was never told: it is taken back."""
     work = payload_of(row, AppendWork)
-    id = work.id
-    if not id:
-        found = await find_created(ctx, work)
-        id = found.id if found is not None else ""
-    if id and not await ctx.store.find(work.target, [MessageId(id)]):
-        raise_first(await move_all(ctx, [id]))
+    if not work.refused and work.id and await _is_whole(ctx, work):
+        if work.replaces is not None:
+            await replacing.remove(ctx, work.replaces)
+    else:
+        ids = [work.id] if work.id else [found.id for found in [await find_created(ctx, work)] if found]
+        gone = await _take_back(ctx, work.target, ids)
+        raise_first([] if gone.issuperset(ids) else await move_all(ctx, ids))
     await done(ctx, row.id)
+
+
+async def _is_whole(ctx: AccountContext, work: AppendWork) -> bool:
+    id = MessageId(work.id)
+    return bool(await ctx.store.find(work.target, [id])) and bool(
+        await ctx.store.has_originals(ctx.account, [id])
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from gateway.core.types import FlagChange, FlagOp, Flags, MessageId, Uid
 from gateway.graph.errors import GraphError
 from gateway.graph.model import Message
+from gateway.mailbox.api import Incoming
 from gateway.mailbox.changes import store_flags
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.facts import facts_of_octets
@@ -20,10 +21,10 @@ _LOOKS = (0.0, 0.5, 1.0, 2.0, 4.0)  # seconds between looks: the copy comes late
 _SKEW = 30.0
 
 
-async def take_sent_copy(
-    ctx: AccountContext, sent: FolderRow, data: bytes, flags: Flags, internal_date: int | None, blob: bytes
-) -> Uid | None:
-    """The UID of Exchange's copy, now holding `data`; None if there is none to take: land it as any other."""
+async def take_sent_copy(ctx: AccountContext, sent: FolderRow, message: Incoming) -> Uid | None:
+    """The UID of Exchange's copy, now holding the client's octets; None if there is none to take: land it as any
+    other."""
+    data = message.spool.read()
     found = message_id(data)
     name = found.decode("utf-8", "replace") if found else ""
     since = ctx.clock.time() - YOUNG
@@ -33,8 +34,8 @@ async def take_sent_copy(
         copy = await _look(ctx, sent, name, since)
         if copy is None:
             return None
-        await _take(ctx, sent, copy, data, internal_date, blob)
-    return await _flag(ctx, sent, MessageId(copy.id), flags)
+        await _take(ctx, sent, copy, data, message.internal_date, await ctx.store.put_blob(data))
+    return await _flag(ctx, sent, MessageId(copy.id), message.flags)
 
 
 async def _look(ctx: AccountContext, sent: FolderRow, name: str, since: float) -> Message | None:

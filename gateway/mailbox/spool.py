@@ -60,9 +60,9 @@ class SpoolBudget:
                 self._serve()
             raise
 
-    def give_back(self, lease: Lease) -> None:
-        """All the lease holds. Idempotent."""
-        self._return(lease, lease.octets)
+    def give_back(self, lease: Lease, octets: int | None = None) -> None:
+        """So much of what the lease holds, or all. Idempotent."""
+        self._return(lease, lease.octets if octets is None else octets)
 
     def _allows(self, lease: Lease, octets: int) -> bool:
         if self.used + octets <= self.limit:
@@ -97,13 +97,18 @@ class MailSpool:
     """Implements `api.Spool`. `expected`: octets announced (IMAP literal, SMTP SIZE), 0 if unknown.
 
     Beyond `memory` octets everything goes to the file, sealed with a key that is never written anywhere.
+    `beside`: a spool of the same command. They hold one lease: a command that has some octets and waits for room for
+    more goes ahead of newcomers, like a message that grows.
     """
 
-    def __init__(self, budget: SpoolBudget, expected: int = 0, *, memory: int = MEMORY) -> None:
+    def __init__(
+        self, budget: SpoolBudget, expected: int = 0, *, memory: int = MEMORY, beside: MailSpool | None = None
+    ) -> None:
         self._budget = budget
         self._expected = expected
         self._memory = memory
-        self._lease = Lease()
+        self._lease: Lease = Lease() if beside is None else beside._lease
+        self._charged = 0  # octets of the lease that are this spool's
         self._size = 0
         self._tail = bytearray()  # not in the file yet
         self._file: TemporaryFile | None = None
@@ -119,7 +124,7 @@ class MailSpool:
         """Waits for the budget. Unavailable if the disk is full."""
         await self._charge(self._size + len(data))
         if self._closed:
-            self._budget.give_back(self._lease)
+            self._uncharge()
             raise ValueError("the spool is closed")
         self._tail += data
         self._size += len(data)
@@ -140,13 +145,19 @@ class MailSpool:
         file, self._file = self._file, None
         if file is not None:
             file.close()
-        self._budget.give_back(self._lease)
+        self._uncharge()
 
     async def _charge(self, size: int) -> None:
         """Before the first octet for the whole message, later only for what was not announced."""
-        wanted = size if self._lease.octets else max(size, self._expected, LEAST)
-        if wanted > self._lease.octets:
-            await self._budget.take(self._lease, wanted - self._lease.octets)
+        wanted = size if self._charged else max(size, self._expected, LEAST)
+        if wanted > self._charged:
+            more = wanted - self._charged
+            await self._budget.take(self._lease, more)
+            self._charged += more
+
+    def _uncharge(self) -> None:
+        charged, self._charged = self._charged, 0
+        self._budget.give_back(self._lease, charged)
 
     async def _spill(self) -> None:
         """Full chunks go to the file; written off the loop, for a disk may be slow."""

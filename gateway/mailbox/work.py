@@ -37,6 +37,12 @@ async def done(ctx: AccountContext, id: int) -> None:
     ctx.working.discard(id)
 
 
+def abandon(ctx: AccountContext, id: int) -> None:
+    """This work ends here without an end: what it did is finished or undone by `mailbox.journal`, soon."""
+    ctx.working.discard(id)
+    ctx.unfinished.set()
+
+
 def payload_of(row: JournalRow, kind: type[S]) -> S:
     """What `begin` or `update` kept. msgspec.ValidationError for a row of another program version."""
     return msgspec.json.decode(row.payload, type=kind)

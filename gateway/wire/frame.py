@@ -29,8 +29,9 @@ class Continue:
 
 @dataclass(frozen=True, slots=True)
 class LiteralHeader:
-    """APPEND's message is about to come. `parts` is the command so far, as in `Frame`, its last line ending
-    in the header. `size` in octets; `sync`: the client waits for `+`; `binary`: a literal8 (`~{n}`)."""
+    """A message of APPEND or REPLACE is about to come. `parts` is the command since its start or its last message,
+    as in `Frame`, its last line ending in the header. `size` in octets; `sync`: the client waits for `+`; `binary`:
+    a literal8 (`~{n}`)."""
 
     parts: tuple[bytes, ...]
     size: int
@@ -52,6 +53,7 @@ class Excess(Enum):
     LINE = auto()  # limits.line
     LITERAL = auto()  # limits.command_literal, or limits.literal_before_login
     COMMAND = auto()  # limits.command_total or limits.literals_per_command
+    UNANNOUNCED = auto()  # limits.unannounced_literal, of a {n+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from gateway.wire.charset import BadCharset
 from gateway.wire.command import Command
 from gateway.wire.framer import Chunk, Event, Frame, Framer, LiteralHeader, Overflow
 from gateway.wire.grammar import parse
-from gateway.wire.grammar_mailbox import parse_append
+from gateway.wire.grammar_append import parse_append
 
 LIMITS = Limits(line=400, command_literal=60, literal_before_login=30, command_total=300, append=500)
 SECONDS_PER_INPUT = 0.25

@@ -1,43 +1,65 @@
-"""APPEND (RFC 9051 section 6.3.12; RFC 4315; RFC 7889).
+"""APPEND, of one message and of several (RFC 9051 section 6.3.12; RFC 3502; RFC 4315; RFC 7889), and REPLACE
+(RFC 8508).
 
-Mailbox and size are looked at before `+`, so that a refused message never crosses the wire; octets go to a
+Mailbox and size are looked at before each `+`, so that a refused message never crosses the wire; octets go to a
 spool as they come; however it ends, the input stands at the next command (`IncomingLiteral.settle`).
 """
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from gateway.core.errors import TooBig
-from gateway.imap.spec import Reply, State, handles
-from gateway.mailbox.api import Spool
-from gateway.wire.command import AppendStart
+from gateway.core.errors import BadCommand, NoSuchMessage
+from gateway.core.types import Uid
+from gateway.imap.ids import positions, uid_set, uids_at
+from gateway.imap.receiving import Receiving
+from gateway.imap.rev2 import tell_name
+from gateway.imap.spec import Enabled, Reply, State, handles
+from gateway.mailbox.api import AppendResult
+from gateway.wire.command import Announcement, AppendStart, ReplaceStart
+from gateway.wire.encode import Kind
 
 if TYPE_CHECKING:
-    from gateway.imap.literal import IncomingLiteral
     from gateway.imap.session import Session
 
 
 @handles(AppendStart, State.LOGGED_IN, name="APPEND", missing=b"TRYCREATE")
 async def append(s: Session, cmd: AppendStart) -> Reply:
-    """If the mailbox is open here, its view has the message by now, and EXISTS comes before the reply."""
-    literal = s.literal
-    if literal is None:
-        raise AssertionError("APPEND without a literal")
-    if cmd.size > s.user.append_limit():
-        raise TooBig(f"Messages of up to {s.user.append_limit()} octets are accepted")
-    await s.user.check_append(cmd.mailbox, cmd.size)
-    spool = s.user.spool(cmd.size)
-    try:
-        await _receive(literal, spool)
-        result = await s.user.append(cmd.mailbox, spool, cmd.flags, cmd.internal_date)
-    finally:
-        await spool.close()
-    return Reply("APPEND completed", b"APPENDUID %d %d" % (result.uid_validity, result.uid))
+    """All messages or none. If the mailbox is open here, its view has them by now, and EXISTS comes before the
+    reply."""
+    async with Receiving(s, cmd.mailbox) as received:
+        announced: Announcement | None = cmd.first
+        while announced is not None:
+            await received.take(announced)
+            announced = await received.another()
+        result = await s.user.append(cmd.mailbox, received.messages)
+    await tell_name(s, cmd.mailbox)
+    return Reply("APPEND completed", _append_uid(result))
 
 
-async def _receive(literal: IncomingLiteral, spool: Spool) -> None:
-    async with aclosing(literal.chunks()) as chunks:
-        async for chunk in chunks:
-            await spool.write(chunk)
+@handles(ReplaceStart, State.SELECTED, name="REPLACE", writes=True, missing=b"TRYCREATE")
+async def replace(s: Session, cmd: ReplaceStart) -> Reply:
+    """The new message's UID is told before the view tells what became of the old one (RFC 8508 section 4.3)."""
+    old = _replaced(s, cmd)
+    async with Receiving(s, cmd.mailbox) as received:
+        await received.take(cmd.first)
+        if await received.another() is not None:
+            raise BadCommand("REPLACE takes one message")
+        result = await s.folder.replace(old, cmd.mailbox, received.messages[0])
+    await tell_name(s, cmd.mailbox)
+    s.out.status(b"*", Kind.OK, "Replacement message ready", _append_uid(result))
+    return Reply("UID REPLACE completed" if cmd.by_uid else "REPLACE completed")
+
+
+def _replaced(s: Session, cmd: ReplaceStart) -> Uid:
+    """The UID of the message to replace. BadCommand for a number that no message has, NoSuchMessage for a UID."""
+    if not cmd.by_uid and Enabled.UIDONLY in s.enabled:
+        raise BadCommand("Message numbers are not used after ENABLE UIDONLY", b"UIDREQUIRED")
+    uids = uids_at(s, positions(s, cmd.id, by_uid=cmd.by_uid))
+    if not uids:
+        raise NoSuchMessage("No such message")
+    return uids[0]
+
+
+def _append_uid(result: AppendResult) -> bytes:
+    return b"APPENDUID %d %b" % (result.uid_validity, uid_set(result.uids))
