@@ -15,7 +15,6 @@ from structlog.testing import capture_logs
 
 from gateway.core.errors import LimitReached, NoPermission, OverQuota, Unavailable
 from gateway.core.limits import DEFAULT_LIMITS
-from gateway.imap.context import ImapSettings
 
 
 class SecretError(Exception):
@@ -111,15 +110,18 @@ async def test_no_more_than_the_bound_is_parsed_ahead() -> None:
 
 
 async def test_a_long_command_gives_signs_of_life_between_responses() -> None:
-    async with serving(settings=ImapSettings(allow_plaintext=True, keepalive=25.0)) as world:
+    """After ten seconds, and every ten (RFC 9585), the tag in quotes; the next command counts anew."""
+    async with serving() as world:
         client = await world.login()
         gate = world.alice.gates["open"] = asyncio.Event()
-        client.send(b"a SELECT INBOX\r\n")
-        await world.advance(24)
-        await world.advance(1)
-        assert await client.response() == b"* OK [INPROGRESS] Still working"
+        client.send(b"a SELECT INBOX\r\nb NOOP\r\n")
+        for _ in range(3):
+            await world.advance(9)
+            await world.advance(1)
+            assert await client.response() == b'* OK [INPROGRESS ("a" NIL NIL)] Still working'
         gate.set()
         assert (await client.until(b"a"))[-1] == b"a OK [READ-WRITE] SELECT completed"
+        assert await client.until(b"b") == [b"b OK NOOP completed"]
 
 
 async def test_no_sign_of_life_inside_a_literal() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.core.progress import advance
 from gateway.graph.client import GraphClient
 from gateway.graph.errors import BadId, GraphError, Invalid, Unreachable
 from gateway.graph.request import Request, Response
@@ -88,6 +89,8 @@ async def _finish(client: GraphClient, chain: list[_Item], lanes: asyncio.Semaph
         async with lanes:
             await _send(client, chain)
         left = [item for item in chain if item.result is None]
+        if chain[0].request.method != "GET":  # what a command changes is what it counts
+            advance(len(chain) - len(left))
         if len(left) < len(chain):
             waits, since = 0, client.clock.monotonic()
         if not await _patient(client, left, waits, since):

@@ -27,7 +27,7 @@ class ImapSettings:
     allow_plaintext: bool = False  # LOGIN and SASL PLAIN without TLS; otherwise LOGINDISABLED
     product: str = "graph-mail-gateway"  # ID's answer
     version: str = "0.1.0"
-    keepalive: float = 25.0  # seconds a command may be silent before `* OK Still working`
+    keepalive: float = 10.0  # seconds a command may be silent before `* OK [INPROGRESS ...]`
     idle_keepalive: float = 120.0  # seconds IDLE may be silent: middle boxes forget quiet connections
     grace: float = 5.0  # seconds a running command gets at shutdown, and a closing socket to take its octets
 

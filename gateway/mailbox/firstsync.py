@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
+from gateway.core.progress import Progress
 from gateway.core.types import MessageId
 from gateway.graph.errors import NotFound, QuotaExceeded
 from gateway.graph.model import Message, Priority
@@ -31,6 +32,7 @@ class FirstSync:
         self._priority = priority
         self._windows = Windows(ctx, row.id)
         self._listed: set[MessageId] = set()
+        self.progress = Progress()  # in messages
 
     def lift(self, priority: Priority) -> None:
         """A client waits now: requests from here on go before background work."""
@@ -76,6 +78,7 @@ class FirstSync:
     async def _list(self) -> None:
         first = await self._windows.page(0, count=True, priority=self._priority)
         total = first[0].count or 0
+        self.progress.reach(0, total)
         await self._stage([message for page in first for message in page.value])
         slots = asyncio.Semaphore(PAGES_IN_FLIGHT)
         async with asyncio.TaskGroup() as pages:
@@ -95,6 +98,7 @@ class FirstSync:
         if fresh:
             await self._ctx.store.stage(self._row.key, await self._intake.upserts(fresh), link=None)
             self._listed |= {MessageId(message.id) for message in fresh}
+            self.progress.reach(len(self._listed), self.progress.goal or 0)
 
     async def _settle(self, walked: set[MessageId]) -> None:
         """`$skip` pages shift while mail comes and goes (trap 15): what only one side saw is asked for by id."""

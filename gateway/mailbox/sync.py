@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
+from gateway.core.progress import follow
 from gateway.core.types import MessageId
 from gateway.graph.errors import NotFound, QuotaExceeded, ResyncNeeded
 from gateway.graph.model import Message, Priority
@@ -83,6 +84,7 @@ class FolderSync:
             self._first = asyncio.create_task(self._run_first(self._first_sync))
         if self._first_sync is not None:
             self._first_sync.lift(priority)
+            follow(self._first_sync.progress)
         await asyncio.shield(self._first)
 
     async def _run_first(self, first: FirstSync) -> None:

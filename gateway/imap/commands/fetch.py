@@ -106,6 +106,7 @@ class _Told:
 async def _tell(s: Session, plan: FetchPlan, at: Sequence[range]) -> _Told:
     told = _Told()
     total = left = sum(map(len, at))
+    s.progress(0, total)
     marks = plan.marks_seen and not s.folder.read_only
     echo = plan.has_flags and plan.need is Need.INDEX and s.folder.view.pending()
     async for rows in s.folder.rows(at, plan.need):
