@@ -127,8 +127,12 @@ def _kept(player: Player, expected: Sequence[Step], got: Sequence[bytes]) -> lis
 
 
 def _written(response: bytes) -> str:
-    """As a transcript has it: literals as heredocs."""
-    return _with_heredocs(response.decode("latin-1"))
+    """As a transcript has it: literals as heredocs, in UTF-8 if the octets are."""
+    text = _with_heredocs(response.decode("latin-1"))
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return text
 
 
 def _with_heredocs(text: str) -> str:

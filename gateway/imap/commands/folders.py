@@ -115,7 +115,7 @@ async def namespace(s: Session, cmd: Namespace) -> None:
 
 STATUS_ITEMS: dict[bytes, Callable[[Session, MailboxStatus], int | bytes]] = {
     b"MESSAGES": lambda s, status: status.messages,
-    b"RECENT": lambda s, status: status.recent,
+    b"RECENT": lambda s, status: 0 if is_on(s) else status.recent,
     b"UIDNEXT": lambda s, status: status.uid_next,
     b"UIDVALIDITY": lambda s, status: status.uid_validity,
     b"UNSEEN": lambda s, status: status.unseen,
