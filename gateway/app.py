@@ -217,7 +217,11 @@ class Gateway:
         config = self.config
         self._tls = tls = _tls(config)
         self._imap = ImapServer(
-            self._directory, ImapSettings(allow_plaintext=config.imap.allow_plaintext, version=__version__),
+            self._directory,
+            ImapSettings(
+                allow_plaintext=config.imap.allow_plaintext, version=__version__,
+                message_limit=config.imap.message_limit,
+            ),
             self._clock, self.limits, starttls=tls,
         )  # fmt: skip
         self._smtp = SubmissionServer(self._directory, _smtp_settings(config), self._clock, self.limits)

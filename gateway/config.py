@@ -95,7 +95,9 @@ class ImapSection(Section):
     expunge: Literal["trash", "permanent"] = "trash"
     read_receipts: Literal["suppress", "send"] = "suppress"
     poll_interval: float = Field(default=15.0, ge=0.1)  # seconds
-    admin: str = Field(default="", pattern=r"^([A-Za-z][A-Za-z0-9+.-]*:\S+)?$")  # URI, /shared/admin of METADATA
+    admin: str = Field(
+        default="", pattern=r"^([A-Za-z][A-Za-z0-9+.-]*:\S+)?$"
+    )  # URI, /shared/admin of METADATA
     labels: tuple[str, ...] = (
         "Red category",
         "Orange category",
@@ -108,6 +110,15 @@ class ImapSection(Section):
     compressed_connections: int = Field(default=DEFAULT_LIMITS.compressed_connections, ge=0)
     literals: Literal["plus", "minus"] = "plus"  # LITERAL+ or LITERAL-, RFC 7888
     login_delay: float = Field(default=DEFAULT_LIMITS.login_delay, ge=0)
+    message_limit: int = Field(default=0, ge=0)  # messages of one command, MESSAGELIMIT; 0 = any number
+
+    @field_validator("message_limit")
+    @classmethod
+    def _usable_limit(cls, limit: int) -> int:
+        """RFC 9738 section 3 asks for 1000 at least."""
+        if 0 < limit < 1000:
+            raise ValueError("0, or at least 1000")
+        return limit
 
 
 class SubmissionSection(Section):

@@ -30,6 +30,9 @@ LOGGED_IN = (
     b"CONDSTORE",  # RFC 7162
     b"QRESYNC",  # RFC 7162
     b"UIDONLY",  # RFC 9586
+    b"BINARY",  # RFC 3516
+    b"MULTIAPPEND",  # RFC 3502
+    b"REPLACE",  # RFC 8508
 )
 # Only of use to who is logged in, and announced to him alone.
 AFTER_LOGIN = (b"UNAUTHENTICATE",)  # RFC 8437
@@ -43,7 +46,6 @@ ENABLABLE: dict[bytes, Enabled] = {
     b"METADATA": Enabled.METADATA,  # RFC 5464
 }
 SPELLED = {b"IMAP4REV2": b"IMAP4rev2"}  # those that are not in capitals
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Offer:
     literal_minus: bool = False
     compress: bool = False
     scram: bool = False
+    message_limit: int = 0  # of one command (RFC 9738); 0 = none
     quota: bool = False  # how much the mailbox may hold is known (RFC 9208)
 
 
@@ -78,6 +81,8 @@ def capabilities(state: State, offer: Offer) -> bytes:
     if offer.compress:
         words.append(b"COMPRESS=DEFLATE")
     words.append(b"APPENDLIMIT=%d" % offer.append_limit)
+    if offer.message_limit:
+        words.append(b"MESSAGELIMIT=%d" % offer.message_limit)
     return b" ".join(words)
 
 

@@ -29,6 +29,7 @@ class ImapSettings:
     version: str = "0.1.0"
     keepalive: float = 10.0  # seconds a command may be silent before `* OK [INPROGRESS ...]`
     idle_keepalive: float = 120.0  # seconds IDLE may be silent: middle boxes forget quiet connections
+    message_limit: int = 0  # messages one command works on (RFC 9738); 0 = any number
     grace: float = 5.0  # seconds a running command gets at shutdown, and a closing socket to take its octets
 
 
@@ -113,6 +114,10 @@ class Channel(Protocol):
 
     async def drained(self) -> None:
         """Returns when the peer has taken most of what was sent. Gone if it left."""
+        ...
+
+    async def lost(self) -> None:
+        """Returns when the connection is gone."""
         ...
 
     @property

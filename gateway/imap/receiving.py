@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.errors import BadCommand, LimitReached, Refused, TooBig
 from gateway.imap.literal import IncomingLiteral
+from gateway.imap.messagelimit import refuse_above
 from gateway.imap.spec import Enabled
 from gateway.mailbox.api import Incoming, Spool
 from gateway.wire.command import Announcement
@@ -46,6 +47,7 @@ class Receiving:
         section 6.3.11); BadCommand; NoSuchMailbox and what else `check_append` raises."""
         self._announced = announced
         self._admit(announced)
+        refuse_above(self._session, len(self.messages) + 1)
         await self._session.user.check_append(self._mailbox, announced.size)
         beside = self.messages[0].spool if self.messages else None
         spool = self._session.user.spool(announced.size, beside)

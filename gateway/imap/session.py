@@ -16,6 +16,7 @@ from typing import Any
 
 import gateway.imap.auth  # noqa: F401  # fills its rows of SPECS
 from gateway.core.errors import BadCommand, GatewayError
+from gateway.imap import uidonly
 from gateway.imap.announce import announce
 from gateway.imap.commands import load_handlers
 from gateway.imap.commands.metadata import tell_changed_entries
@@ -133,6 +134,7 @@ class Session(SessionState):
         """What a command came to, whatever happens in it. Gone and Farewell end the session instead."""
         try:
             self._permit(spec)
+            uidonly.check(self, command)
             done = await self._run_alive(spec, command)
             return done or Reply(f"{spec.title(command)} completed")
         except (Gone, Farewell):

@@ -98,6 +98,7 @@ class SessionState:
             literal_minus=limits.unannounced_literal == LITERAL_MINUS,
             compress=limits.compressed_connections > 0 and not self.channel.compressed,
             scram=self.context.accounts.scram,
+            message_limit=settings.message_limit,
         )
         return capabilities(self.state, offer)
 

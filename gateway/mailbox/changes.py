@@ -93,7 +93,7 @@ class _Store:
         if not jobs:
             return
         await self._withdraw(jobs)
-        await self._patch(jobs)
+        await self._patch(await self._guarded(jobs))
         await self._settle([job for job in jobs if isinstance(job.answer, Conflict)])
         await self._read([job for job in jobs if job.contested or isinstance(job.answer, _UNKNOWN)])
         await self._keep(jobs)
@@ -143,6 +143,15 @@ class _Store:
                     forwarded=before.forwarded and not lost.forwarded,
                 )
             await ctx.store.put_local(ctx.account, left)
+
+    async def _guarded(self, jobs: Sequence[_Job]) -> Sequence[_Job]:
+        """UNCHANGEDSINCE needs an etag for its If-Match: messages of which none is known are read first."""
+        blind = [job for job in jobs if self._change.unchanged_since is not None and not job.etag]
+        await self._read(blind)
+        for job in blind:
+            if job.truth is not None and self._merge(job, job.truth):
+                job.truth = None
+        return [job for job in jobs if not job.modified and job.answer is None]
 
     async def _patch(self, jobs: Sequence[_Job]) -> None:
         writes, clock = self._ctx.writes, self._ctx.clock

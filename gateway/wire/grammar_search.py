@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from gateway.core.errors import BadCommand, LimitReached
+from gateway.core.runs import Runs
 from gateway.core.types import SYSTEM_FLAG_NAMES
 from gateway.wire import charset, dates
+from gateway.wire.chars import ATOM
 from gateway.wire.command import Search
-from gateway.wire.cursor import NUMBER64_MAX, Cursor
+from gateway.wire.cursor import NUMBER64_MAX, NUMBER_MAX, Cursor
 from gateway.wire.grammar_returns import parse_returns
 from gateway.wire.searchkey import (
     All,
@@ -37,6 +39,7 @@ from gateway.wire.searchkey import (
     Within,
 )
 
+_ENTRY_NAME = re.compile(rb"/flags/\\?" + ATOM.pattern, re.IGNORECASE)
 _MODSEQ_ENTRY_TYPES = (b"PRIV", b"SHARED", b"ALL")
 _SET_STARTS = (b"*", b"$", *(b"%d" % digit for digit in range(10)))
 _OBJECT_ID = re.compile(rb"[A-Za-z0-9_-]{1,255}")  # RFC 8474 section 7
@@ -210,12 +213,33 @@ def _uid(p: _Program) -> SearchKey:
     return UidSet(p.c.message_set())
 
 
+def _uid_after(p: _Program) -> SearchKey:
+    """UIDAFTER n (RFC 9738 section 3.2): nothing but what is above, so it is not `n+1:*`."""
+    uid = _one_uid(p)
+    return UidSet(Runs(((uid + 1, NUMBER_MAX),) if uid < NUMBER_MAX else ()))
+
+
+def _uid_before(p: _Program) -> SearchKey:
+    uid = _one_uid(p)
+    return UidSet(Runs(((1, uid - 1),) if uid > 1 else ()))
+
+
+def _one_uid(p: _Program) -> int:
+    p.c.space()
+    uid = p.c.number()
+    if not uid:
+        raise BadCommand("A UID is 1 at least")
+    return uid
+
+
 def _modseq(p: _Program) -> SearchKey:
-    """MODSEQ [entry-name SP entry-type] n: flags have none of their own, so the entry is passed over."""
+    """MODSEQ [entry-name SP entry-type] n: flags have none of their own, so which one is passed over
+    (RFC 7162 section 3.1.5)."""
     c = p.c
     c.space()
     if c.at(b'"'):
-        c.string()
+        if not _ENTRY_NAME.fullmatch(c.string()):
+            raise BadCommand('An entry is like "/flags/\\\\seen"')
         c.space()
         if c.word("an entry type") not in _MODSEQ_ENTRY_TYPES:
             raise BadCommand("Unknown entry type")
@@ -261,5 +285,7 @@ _KEYS: dict[bytes, Callable[[_Program], SearchKey]] = {
     b"LARGER": _larger,
     b"SMALLER": _smaller,
     b"UID": _uid,
+    b"UIDAFTER": _uid_after,
+    b"UIDBEFORE": _uid_before,
     b"MODSEQ": _modseq,
 }

@@ -39,6 +39,10 @@ class Options:
     patience: float = 10.0  # seconds a Graph call is repeated; short where Graph is meant to fail
     expunge: str = "trash"
     labels: list[str] = field(default_factory=list)
+    admin: str = ""
+    quota: int = 0  # octets
+    message_limit: int = 0  # MESSAGELIMIT
+    tombstones: int = 65_536  # expunged UIDs the store remembers of a folder
     lags: dict[str, float] = field(default_factory=dict)  # limits of the emulator
 
     @classmethod
@@ -84,6 +88,11 @@ _FIXTURES: dict[str, Callable[[Options, list[str]], None]] = {
     "poll": _read("poll", float),
     "patience": _read("patience", float),
     "expunge": _read("expunge"),
+    "admin": _read("admin"),
+    "quota": _read("quota", int),
+    "message-limit": _read("message_limit", int),
+    "tombstones": _read("tombstones", int),
+    "no-archive": _step("lack", "archive"),
     "labels": lambda options, given: options.labels.extend(given),
     "lags": _lags,
     # `inbox 3`: three standard messages; everything else is a step of the O: lane

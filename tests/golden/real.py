@@ -186,6 +186,15 @@ class Outlook:
         folder.name = level
         box.touch_folder(folder)
 
+    def lack(self, wellknown: str) -> None:
+        """The mailbox has no such special folder, as one without an archive (contract section 5.1)."""
+        box = self._tenant.box(self._upn)
+        box.destroy_folder(box.special.pop(wellknown))
+
+    def full(self) -> None:
+        """Nothing more goes into the mailbox."""
+        self._tenant.box(self._upn).used += 1 << 60
+
     async def messages(self, name: str) -> list[dict[str, Any]]:
         """In the order they were received."""
         found = await self._http.get(f"users/{self._upn}/messages", params={"folder": self.folder(name)})
@@ -313,16 +322,22 @@ class RealBackend:
         self._graph = GraphClient(
             f"{emulator().base_url}/v1.0", tokens(), ca_file=emulator().ca_file, limits=limits
         )
-        self._store = SqliteStore(self._folder / "gateway.db", key=KEY, clock=time.time)
+        self._store = SqliteStore(
+            self._folder / "gateway.db", key=KEY, clock=time.time, tombstones=options.tombstones
+        )
         await self._store.open()
         self._hubs = Hubs(self._store, change_log=limits.change_log)
         self._limits = limits
         self._settings = Settings(
-            poll_interval=options.poll, labels=tuple(options.labels), expunge=options.expunge
-        )
+            poll_interval=options.poll, labels=tuple(options.labels), expunge=options.expunge,
+            admin=options.admin, quota=options.quota,
+        )  # fmt: skip
         self._directory = Directory(Passwords(options.scram), self._account)  # type: ignore[arg-type]
         self._server = ImapServer(
-            self._directory, ImapSettings(allow_plaintext=options.plaintext), self.clock, limits
+            self._directory,
+            ImapSettings(allow_plaintext=options.plaintext, message_limit=options.message_limit),
+            self.clock,
+            limits,
         )
         server_tls = None
         if options.tls:
@@ -394,6 +409,12 @@ class RealBackend:
 
     async def _rename(self, mailbox: str, level: str) -> None:
         self.outlook.rename(mailbox, level)
+
+    async def _lack(self, wellknown: str) -> None:
+        self.outlook.lack(wellknown)
+
+    async def _full(self) -> None:
+        self.outlook.full()
 
     async def _unsubscribe(self, mailbox: str) -> None:
         account = await self._directory.account(USER)
@@ -474,6 +495,8 @@ VERBS_OF_O: dict[str, Callable[..., Awaitable[None]]] = {
     "arrive": lambda backend, mailbox, name="": backend.outlook.deliver(mailbox, name),
     "create": RealBackend._create,
     "rename": RealBackend._rename,
+    "lack": RealBackend._lack,
+    "full": RealBackend._full,
     "unsubscribe": RealBackend._unsubscribe,
     "flags": RealBackend._flags,
     "patch": RealBackend._flags,

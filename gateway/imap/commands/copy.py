@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.imap import messagelimit
 from gateway.imap.commands.store import expunged
 from gateway.imap.ids import positions, uid_set, uids_at
 from gateway.imap.spec import Reply, State, handles
@@ -22,7 +23,9 @@ NOTHING = "nothing to do, these messages are gone"
 
 @handles(Copy, State.SELECTED, missing=b"TRYCREATE")
 async def copy(s: Session, cmd: Copy) -> Reply:
-    uids = uids_at(s, positions(s, cmd.ids, by_uid=cmd.by_uid))
+    at = positions(s, cmd.ids, by_uid=cmd.by_uid)
+    messagelimit.refuse_more(s, at)
+    uids = uids_at(s, at)
     if not uids:
         return Reply(f"COPY completed, {NOTHING}")
     result = await s.folder.copy(uids, cmd.mailbox)
@@ -33,7 +36,8 @@ async def copy(s: Session, cmd: Copy) -> Reply:
 async def move(s: Session, cmd: Move) -> Reply:
     """COPYUID goes before the EXPUNGEs, while the client still has the messages (RFC 6851 section 4.3); if some
     could not be moved the reply is NO, and COPYUID tells which were."""
-    uids = uids_at(s, positions(s, cmd.ids, by_uid=cmd.by_uid))
+    at, limited = messagelimit.cut(s, positions(s, cmd.ids, by_uid=cmd.by_uid))
+    uids = uids_at(s, at)
     if not uids:
         return Reply(f"MOVE completed, {NOTHING}")
     result = await s.folder.move(uids, cmd.mailbox)
@@ -42,7 +46,7 @@ async def move(s: Session, cmd: Move) -> Reply:
     s.out.status(b"*", Kind.OK, "Moved", _copyuid(result))
     if result.error is not None:
         raise result.error
-    return expunged(s, "MOVE completed")
+    return messagelimit.said(s, expunged(s, "MOVE completed"), limited)
 
 
 def _copyuid(result: CopyResult) -> bytes:

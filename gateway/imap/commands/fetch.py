@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.errors import BadCommand, Expired, GatewayError, UnknownEncoding
 from gateway.core.types import FlagChange, FlagOp, Flags, SystemFlag, Uid
+from gateway.imap import messagelimit
 from gateway.imap.announce import say
 from gateway.imap.condstore import need_qresync, switch_on
 from gateway.imap.ids import named_uids, positions, some
@@ -35,7 +36,8 @@ async def fetch(s: Session, cmd: Fetch) -> Reply | None:
     at = positions(s, cmd.ids, by_uid=cmd.by_uid)
     if cmd.page is not None:  # first: what has changed is looked for among these (RFC 9394 section 3.4)
         at = some(at, cmd.page.of(sum(map(len, at))))
-    at = await _changed(s, cmd, at)
+        messagelimit.refuse_more(s, at)
+    at, limited = messagelimit.cut(s, await _changed(s, cmd, at))
     if not at:
         return None
     if Need.META in plan.need and Need.MIME not in plan.need:
@@ -49,7 +51,8 @@ async def fetch(s: Session, cmd: Fetch) -> Reply | None:
         raise UnknownEncoding("Some of these parts are encoded in a way that is not known here")
     if told.gone and not cmd.by_uid:
         raise Expired("Some of these messages no longer exist")
-    return reply
+    title = "UID FETCH" if cmd.by_uid else "FETCH"
+    return messagelimit.said(s, reply or Reply(f"{title} completed"), limited)
 
 
 def _plan(s: Session, cmd: Fetch) -> FetchPlan:

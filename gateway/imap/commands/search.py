@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from gateway.core.errors import BadCommand
-from gateway.imap import contexts
+from gateway.imap import contexts, messagelimit
 from gateway.imap.condstore import switch_on
 from gateway.imap.esearch import Correlator, Found, esearch, number_lines, saved_of
 from gateway.imap.ids import saved_runs
 from gateway.imap.searchkeys import names_modseq, with_saved
-from gateway.imap.spec import Enabled, State, handles
+from gateway.imap.spec import Enabled, Reply, State, handles
 from gateway.imap.threadlist import thread_list
 from gateway.wire.command import Search
 from gateway.wire.command_search import CancelUpdate, Sort, Thread
@@ -27,19 +27,20 @@ if TYPE_CHECKING:
 
 
 @handles(Search, State.SELECTED, expunge_ok=False)
-async def search(s: Session, cmd: Search) -> None:
+async def search(s: Session, cmd: Search) -> Reply:
     """Under IMAP4rev2 the answer is an ESEARCH always (RFC 9051 section 6.4.4)."""
     rev2 = Enabled.REV2 in s.enabled
     options = cmd.returns if cmd.returns is not None or not rev2 else (b"ALL",)
     check_tag(s, cmd.tag, options)
     since = s.folder.highest_modseq
     with saving(s, options):
-        key = prepared(s, cmd.key)
+        key, limited = messagelimit.narrowed(s, prepared(s, cmd.key))
         at = await s.folder.search(key)
     if options is None:
         _plain(s, b"SEARCH", key, at, by_uid=cmd.by_uid)
     else:
         answer(s, cmd, options, key, at, since)
+    return messagelimit.said(s, Reply("UID SEARCH completed" if cmd.by_uid else "SEARCH completed"), limited)
 
 
 @handles(Sort, State.SELECTED, expunge_ok=False)
@@ -47,7 +48,7 @@ async def sort(s: Session, cmd: Sort) -> None:
     check_tag(s, cmd.tag, cmd.returns)
     since = s.folder.highest_modseq
     with saving(s, cmd.returns):
-        key = prepared(s, cmd.key)
+        key = whole(s, cmd.key)
         at = await s.folder.sort(await s.folder.search(key), cmd.criteria)
     if cmd.returns is None:
         _plain(s, b"SORT", key, at, by_uid=cmd.by_uid)
@@ -57,7 +58,7 @@ async def sort(s: Session, cmd: Sort) -> None:
 
 @handles(Thread, State.SELECTED, expunge_ok=False)
 async def thread(s: Session, cmd: Thread) -> None:
-    at = await s.folder.search(prepared(s, cmd.key))
+    at = await s.folder.search(whole(s, cmd.key))
     forest = await s.folder.thread(at, cmd.algorithm)
     uids = s.folder.view.uids
     s.out.untagged(*thread_list(forest, (lambda at: uids[at]) if cmd.by_uid else (lambda at: at + 1)))
@@ -94,6 +95,13 @@ def prepared(s: Session, key: SearchKey) -> SearchKey:
     if names_modseq(key):
         switch_on(s)
     return with_saved(key, lambda: saved_runs(s))
+
+
+def whole(s: Session, key: SearchKey) -> SearchKey:
+    """Of SORT and THREAD, which cannot be done in part (RFC 9738 section 3.3)."""
+    key = prepared(s, key)
+    messagelimit.refuse_above(s, sum(map(len, messagelimit.candidates(s, key))))
+    return key
 
 
 def _plain(s: Session, word: bytes, key: SearchKey, at: Sequence[int], *, by_uid: bool) -> None:

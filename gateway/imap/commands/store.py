@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 from gateway.core.errors import GatewayError, Unavailable
 from gateway.core.runs import Runs
 from gateway.core.types import Flags, Uid
+from gateway.imap import messagelimit
 from gateway.imap.announce import announce, say
 from gateway.imap.condstore import highest, is_on, switch_on
-from gateway.imap.ids import positions, uids_at
+from gateway.imap.ids import named_uids, positions, uids_at
 from gateway.imap.spec import Enabled, Reply, State, handles
 from gateway.mailbox.api import Flagged, Need, StoreResult
 from gateway.wire.command import Expunge, Store, UidExpunge
 from gateway.wire.encode import Kind
+from gateway.wire.searchkey import And, HasFlag, UidSet
 
 if TYPE_CHECKING:
     from gateway.imap.session import Session
@@ -27,7 +29,7 @@ async def store(s: Session, cmd: Store) -> Reply | None:
     shown as it is. A CONDSTORE-aware client hears new mod-sequences in any case."""
     if cmd.change.unchanged_since is not None:
         switch_on(s)
-    at = positions(s, cmd.ids, by_uid=cmd.by_uid)
+    at, limited = messagelimit.cut(s, positions(s, cmd.ids, by_uid=cmd.by_uid))
     uids = uids_at(s, at)
     if not uids:
         return None
@@ -37,21 +39,22 @@ async def store(s: Session, cmd: Store) -> Reply | None:
         _tell_unexpected(s, cmd, result, heard)
     else:
         await _tell_all(s, cmd, at)
-    return _outcome(s, cmd, result)
+    return messagelimit.said(s, _outcome(s, cmd, result), limited)
 
 
-def _outcome(s: Session, cmd: Store, result: StoreResult) -> Reply | None:
+def _outcome(s: Session, cmd: Store, result: StoreResult) -> Reply:
     """MODIFIED names what failed UNCHANGEDSINCE, also in a NO (RFC 7162 section 3.1.3). A message that did not fail
     was changed: each by itself, not all or none."""
+    title = "UID STORE" if cmd.by_uid else "STORE"
     if not result.modified:
         if result.error is not None:
             raise _safe(result.error)
-        return None
+        return Reply(f"{title} completed")
     numbers = result.modified if cmd.by_uid else map(s.folder.view.seq, result.modified)
     code = b"MODIFIED " + Runs.of(numbers).format()
     if result.error is not None:
         return Reply(str(_safe(result.error)), code, Kind.NO)
-    return Reply("STORE completed, but some messages had been changed meanwhile", code)
+    return Reply(f"{title} completed, but some messages had been changed meanwhile", code)
 
 
 Heard = dict[Uid, tuple[Flags, int]]
@@ -100,10 +103,20 @@ async def expunge(s: Session, cmd: Expunge) -> Reply:
 @handles(UidExpunge, State.SELECTED, name="UID EXPUNGE", writes=True)
 async def uid_expunge(s: Session, cmd: UidExpunge) -> Reply:
     """Only these, and of them only what is marked \\Deleted (RFC 4315 section 2.1)."""
-    uids = uids_at(s, positions(s, cmd.ids, by_uid=True))
+    at, limited = await _to_expunge(s, cmd)
+    uids = uids_at(s, at)
     if uids:
         await s.folder.expunge(uids)
-    return expunged(s, "UID EXPUNGE completed")
+    return messagelimit.said(s, expunged(s, "UID EXPUNGE completed"), limited)
+
+
+async def _to_expunge(s: Session, cmd: UidExpunge) -> tuple[list[range], bytes]:
+    """Where there is a limit it counts messages that are marked (RFC 9738 section 3.1)."""
+    at = positions(s, cmd.ids, by_uid=True)
+    if not s.context.settings.message_limit:
+        return at, b""
+    chosen = And((UidSet(named_uids(s, cmd.ids)), HasFlag(b"\\Deleted")))
+    return messagelimit.cut(s, [range(found, found + 1) for found in await s.folder.search(chosen)])
 
 
 def expunged(s: Session, text: str) -> Reply:
