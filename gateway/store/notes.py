@@ -12,8 +12,6 @@ from gateway.core.types import AccountId
 from gateway.store.crypt import Vault
 from gateway.store.rows import account_key, among, folder_field, make_account
 
-OVERHEAD = 64  # octets that one annotation counts for beside its name and value
-
 
 def of_folder(
     db: sqlite3.Connection, vault: Vault, account: AccountId, folder: int | None
@@ -52,7 +50,7 @@ def put(
         )
         if value is not None:
             sealed = vault.seal(value, _context(account, folder, entry))
-            octets = len(value) + len(entry) + OVERHEAD
+            octets = len(value) + len(entry)
             db.execute(
                 "INSERT INTO annotation (account, folder, entry, octets, sealed) VALUES (?, ?, ?, ?, ?)",
                 (owner, folder, entry, octets, sealed),

@@ -42,6 +42,8 @@ class Backend(Protocol):
         swing MAILBOX n OTHER        to the other one and back; the gateway has not been told
         expire delta / tokens        every delta link, every access token is dead
         rename MAILBOX level         the folder has another display name
+        lack archive                 the mailbox has no folder of this well-known name
+        full                         the mailbox is over its quota
         fault METHOD PATH STATUS ..  the next call that fits fails (`graph`'s faults: retry_after=, count=)
         """
         ...

@@ -41,6 +41,8 @@ class Options:
     labels: list[str] = field(default_factory=list)
     admin: str = ""
     quota: int = 0  # octets
+    search_body: str = "auto"
+    search_fetch: int = 200  # messages one SEARCH reads at most
     message_limit: int = 0  # MESSAGELIMIT
     tombstones: int = 65_536  # expunged UIDs the store remembers of a folder
     lags: dict[str, float] = field(default_factory=dict)  # limits of the emulator
@@ -90,6 +92,8 @@ _FIXTURES: dict[str, Callable[[Options, list[str]], None]] = {
     "expunge": _read("expunge"),
     "admin": _read("admin"),
     "quota": _read("quota", int),
+    "search-body": _read("search_body"),
+    "search-fetch": _read("search_fetch", int),
     "message-limit": _read("message_limit", int),
     "tombstones": _read("tombstones", int),
     "no-archive": _step("lack", "archive"),

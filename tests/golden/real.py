@@ -331,6 +331,7 @@ class RealBackend:
         self._settings = Settings(
             poll_interval=options.poll, labels=tuple(options.labels), expunge=options.expunge,
             admin=options.admin, quota=options.quota,
+            search_body=options.search_body, search_fetch=options.search_fetch,
         )  # fmt: skip
         self._directory = Directory(Passwords(options.scram), self._account)  # type: ignore[arg-type]
         self._server = ImapServer(
@@ -456,6 +457,12 @@ class RealBackend:
     async def _expire(self, what: str) -> None:
         (await self._http.post(f"{what}/expire")).raise_for_status()
 
+    async def _evict(self) -> None:
+        """No octets of any message are cached any more."""
+        cache = (await self._directory.account(USER)).bodies._cache
+        cache._memory.clear()
+        cache._files.clear()
+
     async def see(self, mailbox: str) -> list[str]:
         return await self.outlook.see(mailbox)
 
@@ -510,6 +517,7 @@ VERBS_OF_O: dict[str, Callable[..., Awaitable[None]]] = {
     "up": RealBackend._up,
     "fault": RealBackend._fault,
     "expire": RealBackend._expire,
+    "evict": RealBackend._evict,
 }  # fmt: skip
 HEARD = {"fill", "deliver", "create", "rename", "flags", "move", "delete"}
 GATEWAYS_OWN = {"unsubscribe", "vanish", "refuse", "down", "fault"}

@@ -152,8 +152,10 @@ async def _ask_together(s: Session, cmd: Status) -> None:
 
 
 def _check_items(s: Session, items: Sequence[bytes]) -> None:
-    """Who asks for HIGHESTMODSEQ is CONDSTORE-aware (RFC 7162 section 3.1)."""
-    if unknown := [item for item in items if item not in STATUS_ITEMS]:
+    """Who asks for HIGHESTMODSEQ is CONDSTORE-aware (RFC 7162 section 3.1); DELETED-STORAGE comes with QUOTA
+    (RFC 9208 section 4.1.4)."""
+    known = STATUS_ITEMS if s.user.quota else STATUS_ITEMS.keys() - {b"DELETED-STORAGE"}
+    if unknown := [item for item in items if item not in known]:
         raise BadCommand(f"Unknown STATUS item {unknown[0].decode('ascii', 'replace')}")
     if b"HIGHESTMODSEQ" in items:
         condstore.switch_on(s)
