@@ -111,7 +111,10 @@ class Gateway:
         lock.take()
         opened.callback(lock.release)
         self._key = load_or_create_key(state / "key")
-        self._store = SqliteStore(state / "gateway.db", key=self._key, clock=self._clock.time)
+        self._store = SqliteStore(
+            state / "gateway.db", key=self._key, clock=self._clock.time,
+            text_octets=self.config.search.text_mib * MIB,
+        )  # fmt: skip
         await self._store.open()
         opened.push_async_callback(self._store.close)
         opened.callback(asyncio.create_task(self._sweep(), name="sweep").cancel)
@@ -221,6 +224,7 @@ class Gateway:
             ImapSettings(
                 allow_plaintext=config.imap.allow_plaintext, version=__version__,
                 message_limit=config.imap.message_limit,
+                refuse_raw_headers=config.imap.raw_headers == "refuse",
             ),
             self._clock, self.limits, starttls=tls,
         )  # fmt: skip
@@ -286,7 +290,8 @@ def _mailbox_settings(config: Config, account: AccountSection) -> Settings:
     imap = config.imap
     return Settings(
         imap.rfc822_size, imap.expunge, imap.read_receipts, imap.poll_interval, imap.labels,
-        config.submission.header_mismatch, admin=imap.admin, quota=account.quota_mib * MIB,
+        config.submission.header_mismatch, config.search.body, config.search.fetch_at_most,
+        admin=imap.admin, quota=account.quota_mib * MIB,
     )  # fmt: skip
 
 

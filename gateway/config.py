@@ -110,6 +110,7 @@ class ImapSection(Section):
     compressed_connections: int = Field(default=DEFAULT_LIMITS.compressed_connections, ge=0)
     literals: Literal["plus", "minus"] = "plus"  # LITERAL+ or LITERAL-, RFC 7888
     login_delay: float = Field(default=DEFAULT_LIMITS.login_delay, ge=0)
+    raw_headers: Literal["accept", "refuse"] = "accept"  # 8-bit header fields in APPEND without ENABLE UTF8=ACCEPT
     message_limit: int = Field(default=0, ge=0)  # messages of one command, MESSAGELIMIT; 0 = any number
 
     @field_validator("message_limit")
@@ -119,6 +120,14 @@ class ImapSection(Section):
         if 0 < limit < 1000:
             raise ValueError("0, or at least 1000")
         return limit
+
+
+class SearchSection(Section):
+    """What SEARCH BODY and TEXT do about messages whose text is not known here."""
+
+    body: Literal["auto", "exact", "index"] = "auto"
+    fetch_at_most: int = Field(default=200, ge=0)  # messages read for one search, but for "exact"
+    text_mib: int = Field(default=512, ge=0)  # encrypted texts kept for searching; 0 = none
 
 
 class SubmissionSection(Section):
@@ -173,6 +182,7 @@ class Config(BaseSettings):
     state: StateSection = StateSection()
     tls: TlsSection = TlsSection()
     imap: ImapSection = ImapSection()
+    search: SearchSection = SearchSection()
     submission: SubmissionSection = SubmissionSection()
     web: WebSection = WebSection()
     log: LogSection = LogSection()

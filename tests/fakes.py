@@ -20,6 +20,7 @@ from gateway.core.errors import (
     TooBig,
     Unavailable,
 )
+from gateway.core.objectid import object_id
 from gateway.core.types import FlagChange, Flags, ObjectId, SpecialUse, SystemFlag, Uid
 from gateway.mailbox.api import (
     AppendResult,
@@ -35,6 +36,7 @@ from gateway.mailbox.api import (
     Meta,
     Need,
     Row,
+    SearchResult,
     StoreResult,
 )
 from gateway.mime.header import field as header_field
@@ -306,15 +308,15 @@ class FakeFolder:
             row.basic_structure = bodystructure(message.data, part, extensible=False)
         return row
 
-    async def search(self, key: sk.SearchKey) -> list[int]:
+    async def search(self, key: sk.SearchKey) -> SearchResult:
         self._account.step("search")
         await self._account.pause("search")
         last = (self.view.count, self.view.uids[-1] if self.view.count else 0)
-        return [
+        return SearchResult(
             position
             for position, uid in enumerate(self.view.uids)
             if found(key, self._mailbox.by_uid(uid), position + 1, last, recent=self.view.is_recent(uid))
-        ]
+        )
 
     async def store(self, uids: Sequence[Uid], change: FlagChange) -> StoreResult:
         self._account.step("store")
@@ -531,6 +533,8 @@ class FakeAccount:
         return MailboxStatus(
             mailbox.name, len(present), sum(m.uid >= mailbox.recent_from for m in present), mailbox.uid_next,
             mailbox.uid_validity, sum(SystemFlag.SEEN not in m.flags.system for m in present), mailbox.modseq,
+            sum(SystemFlag.DELETED in m.flags.system for m in present), sum(len(m.data) for m in present),
+            object_id("F", f"{mailbox.name}/{mailbox.uid_validity}"),
         )  # fmt: skip
 
     async def open(self, name: str, *, read_only: bool) -> FakeFolder:

@@ -73,6 +73,8 @@ class TestSettings:
     poll_interval: float = 30.0
     labels: tuple[str, ...] = ("Important", "Work")
     header_mismatch: str = "refuse"
+    search_body: str = "auto"
+    search_fetch: int = 200
 
 
 @dataclass

@@ -138,6 +138,9 @@ class Connection(asyncio.Protocol):
         if self._lost.done():
             raise Gone
 
+    async def lost(self) -> None:
+        await asyncio.shield(self._lost)
+
     @property
     def compressed(self) -> bool:
         return self._deflate is not None

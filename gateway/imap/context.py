@@ -29,6 +29,7 @@ class ImapSettings:
     version: str = "0.1.0"
     keepalive: float = 10.0  # seconds a command may be silent before `* OK [INPROGRESS ...]`
     idle_keepalive: float = 120.0  # seconds IDLE may be silent: middle boxes forget quiet connections
+    refuse_raw_headers: bool = False  # APPEND of 8-bit header fields by who has not enabled UTF-8 (RFC 6855)
     message_limit: int = 0  # messages one command works on (RFC 9738); 0 = any number
     grace: float = 5.0  # seconds a running command gets at shutdown, and a closing socket to take its octets
 

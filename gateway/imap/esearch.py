@@ -41,6 +41,7 @@ class Found:
     numbers: Sequence[int]
     page: Page | None = None
     modseq: int = 0  # the highest of these messages, where the answer tells it (RFC 7162 section 3.1.5)
+    relevancy: Sequence[int] = ()  # of each of them, 1 to 100 (RFC 6203)
 
 
 def _min(found: Found) -> bytes | None:
@@ -68,12 +69,19 @@ def _partial(found: Found) -> bytes | None:
     return b"PARTIAL (%b %b)" % (found.page.text, uid_set(numbers) if numbers else NIL)
 
 
+def _relevancy(found: Found) -> bytes | None:
+    """Of the messages that PARTIAL names, else of all (RFC 6203 sections 4 and 6)."""
+    scores = found.relevancy if found.page is None else paged(found.relevancy, found.page)
+    return b"RELEVANCY (%b)" % b" ".join([b"%d" % score for score in scores])
+
+
 RESULTS: dict[bytes, Callable[[Found], bytes | None]] = {
     b"MIN": _min,
     b"MAX": _max,
     b"ALL": _all,
     b"COUNT": _count,
     b"PARTIAL": _partial,
+    b"RELEVANCY": _relevancy,
 }
 
 

@@ -41,8 +41,19 @@ def reads_flags(key: SearchKey) -> bool:
 
 
 def moves_by_itself(key: SearchKey) -> bool:
-    """Whether what it finds changes though no message does: with time, or with the numbers."""
-    return any(isinstance(leaf, Within | SeqSet) for leaf in leaves(key))
+    """Whether what it finds changes though no message does: with time, with the numbers, or as FUZZY likes it."""
+    return names_fuzzy(key) or any(isinstance(leaf, Within | SeqSet) for leaf in leaves(key))
+
+
+def names_fuzzy(key: SearchKey) -> bool:
+    match key:
+        case And(keys):
+            return any(map(names_fuzzy, keys))
+        case Or(left, right):
+            return names_fuzzy(left) or names_fuzzy(right)
+        case Not(inner):
+            return names_fuzzy(inner)
+    return isinstance(key, Fuzzy)
 
 
 def with_saved(key: SearchKey, saved: Callable[[], Runs]) -> SearchKey:

@@ -177,6 +177,18 @@ class Thread:
     children: list[Thread] = field(default_factory=list)
 
 
+class SearchResult(list[int]):
+    """Zero-based view positions, ascending. `notice`: what must be said of an answer that may lack something, safe to
+    show; "" of an exact one. `relevancy`: 1 to 100 by position, of a search with FUZZY strings (RFC 6203 section 4)."""
+
+    def __init__(
+        self, positions: Iterable[int] = (), notice: str = "", relevancy: Mapping[int, int] | None = None
+    ) -> None:
+        super().__init__(positions)
+        self.notice = notice
+        self.relevancy: Mapping[int, int] = relevancy or {}
+
+
 @dataclass(slots=True)
 class StoreResult:
     """`rows`: messages whose flags changed or that the client must hear of (seq, uid, flags, modseq as in FETCH);
@@ -276,13 +288,16 @@ class Folder(Protocol):
         Positions stay valid until the next `drain`. Errors: Unavailable, LimitReached."""
         ...
 
-    async def search(self, key: SearchKey) -> list[int]:
-        """Zero-based view positions of the messages that match, ascending. Exact (RFC 9051 section 6.4.4)."""
+    async def search(self, key: SearchKey) -> SearchResult:
+        """The messages that match, exactly (RFC 9051 section 6.4.4) unless a notice says otherwise. Errors:
+        Unavailable, LimitReached."""
         ...
 
-    async def sort(self, at: Sequence[int], criteria: Sequence[Criterion]) -> list[int]:
+    async def sort(
+        self, at: Sequence[int], criteria: Sequence[Criterion], relevancy: Mapping[int, int] = ...
+    ) -> list[int]:
         """These view positions (ascending) in the order of the criteria, equal ones by number. From stored facts; what
-        is not known yet is listed, hundreds of messages a request."""
+        is not known yet is listed, hundreds of messages a request. `relevancy`: as `SearchResult` has it."""
         ...
 
     async def thread(self, at: Sequence[int], algorithm: Threading) -> list[Thread]:

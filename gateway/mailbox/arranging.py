@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gateway.mailbox.api import Need, Thread
@@ -31,8 +31,8 @@ class Arranger:
         self._at = at
         self._uids = [view.uids[position] for position in at]
 
-    async def sort(self, criteria: Sequence[Criterion]) -> list[int]:
-        """View positions in order. Errors: those of Graph."""
+    async def sort(self, criteria: Sequence[Criterion], relevancy: Mapping[int, int]) -> list[int]:
+        """View positions in order; by relevancy the highest first (RFC 6203 section 6). Errors: those of Graph."""
         wanted = {criterion.key for criterion in criteria}
         sizes = await self._sizes() if SortKey.SIZE in wanted else []
         columns = await self._columns() if wanted & FROM_HEADERS else SortColumns()
@@ -40,6 +40,7 @@ class Arranger:
         fixed: dict[SortKey, Callable[[], Sequence[Any]]] = {
             SortKey.ARRIVAL: self._arrivals,
             SortKey.SIZE: lambda: sizes,
+            SortKey.RELEVANCY: lambda: [-relevancy.get(position, 0) for position in self._at],
             SortKey.DATE: lambda: sent_dates(columns, rows, self._arrivals()),
         }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 
 import structlog
 from cachetools import TTLCache
@@ -19,7 +19,7 @@ from gateway.core.limits import MIB
 from gateway.core.types import MessageId
 from gateway.graph.errors import NotFound, PermanentFailure
 from gateway.graph.model import Priority
-from gateway.mailbox import facts
+from gateway.mailbox import facts, texts
 from gateway.mailbox.api import Body, Meta
 from gateway.mailbox.cache import BodyCache
 from gateway.mailbox.context import AccountContext
@@ -73,8 +73,8 @@ class Bodies:
 
     def bodies(
         self, rows: Sequence[MessageRow], folder: FolderRow, *, priority: Priority = Priority.INTERACTIVE
-    ) -> AsyncIterator[tuple[MessageRow, Body | None]]:
-        """Each row with its octets, in order, as `body` has them; up to WINDOW are fetched ahead."""
+    ) -> AsyncGenerator[tuple[MessageRow, Body | None], None]:
+        """Each row with its octets, in order, as `body` has them; up to WINDOW are fetched ahead, until closed."""
         return _ahead(rows, lambda row: self.body(row, folder, priority=priority))
 
     async def metas(
@@ -126,7 +126,19 @@ class Bodies:
 
     def _key(self, row: MessageRow) -> str:
         """Copies have one EMAILID and the same octets; other content has another EMAILID."""
-        return f"{self._ctx.account}/{row.email_id or row.id}"
+        return f"{self._ctx.account}/{_content(row)}"
+
+    # -- what needs no request --
+
+    async def texts(self, contents: Sequence[str]) -> dict[str, str]:
+        """The searchable texts that are kept, by the names of contents (EMAILID)."""
+        return await self._ctx.store.texts(self._ctx.account, contents)
+
+    async def at_hand(self, rows: Sequence[MessageRow]) -> set[MessageId]:
+        """Those whose octets are here: cached, or kept since their APPEND."""
+        near = {row.id for row in rows if self._cache.has(self._key(row)) or row.id in self._unrendered}
+        far = [row.id for row in rows if row.id not in near]
+        return near | await self._ctx.store.has_originals(self._ctx.account, far)
 
     # -- where octets come from --
 
@@ -181,8 +193,11 @@ class Bodies:
         return raw
 
     async def _remember(self, row: MessageRow, raw: bytes) -> None:
-        """Facts from MIME where none were pinned before, and both structures."""
-        await self._ctx.store.put_facts(self._ctx.account, {row.id: await facts.facts_from(raw)})
+        """Facts from MIME where none were pinned before, both structures, and the searchable text."""
+        found = {row.id: await facts.facts_from(raw)}
+        await asyncio.gather(
+            self._ctx.store.put_facts(self._ctx.account, found), texts.keep(self._ctx, _content(row), raw)
+        )
 
 
 class Absent(Exception):
@@ -195,7 +210,7 @@ class Absent(Exception):
 
 async def _ahead(
     rows: Sequence[MessageRow], get: Callable[[MessageRow], Coroutine[None, None, Body | None]]
-) -> AsyncIterator[tuple[MessageRow, Body | None]]:
+) -> AsyncGenerator[tuple[MessageRow, Body | None], None]:
     """Each row with what `get` brings, in order; up to WINDOW are on their way at once."""
     ahead: deque[tuple[MessageRow, asyncio.Task[Body | None]]] = deque()
     coming = iter(rows)
@@ -211,6 +226,11 @@ async def _ahead(
         for _, task in ahead:
             task.cancel()
         await asyncio.gather(*(task for _, task in ahead), return_exceptions=True)
+
+
+def _content(row: MessageRow) -> str:
+    """What copies share."""
+    return row.email_id or row.id
 
 
 def _size(body: Body) -> int | None:

@@ -104,6 +104,14 @@ class BodyCache:
             task.add_done_callback(lambda _: self._landed(key, flight))
         return await self._wait(key, flight)
 
+    def has(self, key: str) -> bool:
+        """Whether the body is here, in memory or on disk."""
+        return (
+            key in self._memory
+            or key in self._files
+            or (self._disk is not None and self._disk.known(self._disk.name(key)))
+        )
+
     def _held(self, key: str) -> Body | None:
         return self._memory.get(key) or self._files.get(key)
 

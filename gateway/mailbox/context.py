@@ -40,6 +40,8 @@ class Settings:
     poll_interval: float = 15.0  # seconds between deltas of a watched folder
     labels: tuple[str, ...] = ()  # category names of $label1..$label5
     header_mismatch: str = "refuse"
+    search_body: str = "auto"  # "auto" | "exact" | "index": SEARCH BODY and TEXT of messages not known here
+    search_fetch: int = 200  # messages that one SEARCH reads at most, but for "exact"
     admin: str = ""  # URI of the administrator, /shared/admin of RFC 5464
     quota: int = 0  # octets the mailbox may hold, for QUOTA; 0 = not known, and not announced
 

@@ -7,16 +7,26 @@ knows how. A position is a place in this session's view; the UID there is what e
 from __future__ import annotations
 
 from array import array
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Protocol
 
 from gateway.core.errors import Expired, GatewayError, NoPermission, NoSuchMailbox
-from gateway.core.progress import advance, expect
+from gateway.core.progress import expect
 from gateway.core.runs import Runs
 from gateway.core.types import FlagChange, FolderId, MessageId, ModSeq, ObjectId, SystemFlag, Uid
 from gateway.mailbox import append, changes, expunge, transfer
-from gateway.mailbox.api import AppendResult, CopyResult, Flagged, Incoming, Need, Row, StoreResult, Thread
+from gateway.mailbox.api import (
+    AppendResult,
+    CopyResult,
+    Flagged,
+    Incoming,
+    Need,
+    Row,
+    SearchResult,
+    StoreResult,
+    Thread,
+)
 from gateway.mailbox.arranging import Arranger
 from gateway.mailbox.bodies import Bodies
 from gateway.mailbox.context import AccountContext
@@ -27,6 +37,7 @@ from gateway.mailbox.replacing import Replaced
 from gateway.mailbox.resync import Known, vanished
 from gateway.mailbox.rows import RowReader
 from gateway.mailbox.search import Query
+from gateway.mailbox.searching import Searching
 from gateway.mailbox.sortkeys import SortKeys
 from gateway.mailbox.sync import FolderSync
 from gateway.mailbox.translate import translated
@@ -36,6 +47,7 @@ from gateway.store.api import FolderRow, MessageRow
 from gateway.wire.searchkey import SearchKey
 from gateway.wire.sortkey import Criterion, Threading
 
+NO_RELEVANCY: Mapping[int, int] = {}
 EXPUNGE_MAX_AGE = 2.0  # seconds: decision 8, somebody else may have taken \\Deleted away
 
 
@@ -136,33 +148,18 @@ class OpenFolder:
         async for batch in self._reader.rows(at, need):
             yield batch
 
-    async def search(self, key: SearchKey) -> list[int]:
-        """In rounds, the dearer facts only for rows that the cheaper ones did not decide."""
+    @translated
+    async def search(self, key: SearchKey) -> SearchResult:
         view = self._view
-        query = Query(
-            key, count=view.count, last_uid=view.uids[-1] if view.count else 0, now=self._ctx.clock.time()
-        )
-        undecided, found = [range(view.count)], []
-        expect(view.count)
-        for need in query.rounds:
-            left: list[int] = []
-            async for batch in self._reader.rows(undecided, need):
-                known = len(left)
-                for row in batch:
-                    verdict = query.evaluate(row, need)
-                    if verdict is None:
-                        left.append(row.seq - 1)
-                    elif verdict:
-                        found.append(row.seq - 1)
-                advance(len(batch) - (len(left) - known))
-            undecided = _ranges(left)
-            if not left:
-                break
-        return sorted(found)
+        last = view.uids[-1] if view.count else 0
+        query = Query(key, count=view.count, last_uid=last, now=self._ctx.clock.time())
+        return await Searching(self._ctx, self._account.bodies, self._row, self._reader, query).run()
 
     @translated
-    async def sort(self, at: Sequence[int], criteria: Sequence[Criterion]) -> list[int]:
-        return await self._arranger(at).sort(criteria)
+    async def sort(
+        self, at: Sequence[int], criteria: Sequence[Criterion], relevancy: Mapping[int, int] = NO_RELEVANCY
+    ) -> list[int]:
+        return await self._arranger(at).sort(criteria, relevancy)
 
     @translated
     async def thread(self, at: Sequence[int], algorithm: Threading) -> list[Thread]:
@@ -281,14 +278,3 @@ async def _row(ctx: AccountContext, folder: FolderId) -> FolderRow:
 
 def _result(target: FolderRow, pairs: Sequence[tuple[Uid, Uid]]) -> CopyResult:
     return CopyResult(target.uid_validity, [source for source, _ in pairs], [copy for _, copy in pairs])
-
-
-def _ranges(positions: Sequence[int]) -> list[range]:
-    """Ascending positions as ranges."""
-    found: list[range] = []
-    for at in positions:
-        if found and found[-1].stop == at:
-            found[-1] = range(found[-1].start, at + 1)
-        else:
-            found.append(range(at, at + 1))
-    return found

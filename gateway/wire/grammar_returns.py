@@ -1,4 +1,5 @@
-"""RETURN (...) of SEARCH, SORT and ESEARCH (RFC 4731 section 3.1, RFC 5182, RFC 5267 section 4, RFC 9394 section 3.1).
+"""RETURN (...) of SEARCH, SORT and ESEARCH (RFC 4731 section 3.1, RFC 5182, RFC 5267 section 4, RFC 6203 section 4,
+RFC 9394 section 3.1).
 
 Options that ask for something keep their order; those that say how (SAVE, UPDATE, CONTEXT) may stand anywhere.
 """
@@ -11,7 +12,7 @@ from gateway.core.errors import BadCommand
 from gateway.wire.cursor import Cursor
 from gateway.wire.page import Page, parse_page
 
-RESULT_OPTIONS = (b"MIN", b"MAX", b"ALL", b"COUNT", b"PARTIAL")
+RESULT_OPTIONS = (b"MIN", b"MAX", b"ALL", b"COUNT", b"PARTIAL", b"RELEVANCY")
 MODES = (b"SAVE", b"UPDATE", b"CONTEXT")
 OPTIONS = (*RESULT_OPTIONS, *MODES)
 

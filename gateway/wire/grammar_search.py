@@ -22,6 +22,7 @@ from gateway.wire.searchkey import (
     Contains,
     DateIs,
     Field,
+    Fuzzy,
     HasFlag,
     HeaderContains,
     Larger,
@@ -74,9 +75,11 @@ def program(c: Cursor, codec: str) -> SearchKey:
 
 
 def charset_option(c: Cursor) -> str:
-    """[CHARSET name SP], as Python's codec."""
+    """[CHARSET name SP], as Python's codec. RFC 6855 section 3: BAD once all strings are UTF-8."""
     if not c.accept_word(b"CHARSET"):
         return charset.DEFAULT
+    if c.one_charset:
+        raise BadCommand("SEARCH names no charset after ENABLE UTF8=ACCEPT")
     c.space()
     codec = charset.codec(c.astring())
     c.space()
@@ -145,7 +148,13 @@ def _either(keys: list[SearchKey]) -> SearchKey:
     return Or(_either(keys[:middle]), _either(keys[middle:]))
 
 
-_NESTED: dict[bytes, Callable[[_Program, int], SearchKey]] = {b"NOT": _not, b"OR": _or}
+def _fuzzy(p: _Program, depth: int) -> SearchKey:
+    """RFC 6203 section 3."""
+    p.c.space()
+    return Fuzzy(_key(p, depth + 1))
+
+
+_NESTED: dict[bytes, Callable[[_Program, int], SearchKey]] = {b"NOT": _not, b"OR": _or, b"FUZZY": _fuzzy}
 
 
 def _contains(field: Field, p: _Program) -> SearchKey:

@@ -16,6 +16,7 @@ class SortKey(StrEnum):
     TO = "TO"
     DISPLAYFROM = "DISPLAYFROM"  # RFC 5957
     DISPLAYTO = "DISPLAYTO"
+    RELEVANCY = "RELEVANCY"  # RFC 6203
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from gateway.core.errors import BadCommand, LimitReached, NoSuchMailbox
 from gateway.imap import contexts
-from gateway.imap.commands.search import check_tag, prepared, save, saving
+from gateway.imap.commands.search import check_tag, prepared, save, saving, scores_of
 from gateway.imap.esearch import Correlator, Found, esearch, saved_of
+from gateway.imap.matching import check_relevancy, matching
 from gateway.imap.rev2 import speaks_utf8
 from gateway.imap.searchkeys import names_messages, names_modseq, reads_flags
 from gateway.imap.spec import State, handles
-from gateway.mailbox.api import Folder, MailboxInfo
+from gateway.mailbox.api import Folder, MailboxInfo, SearchResult
 from gateway.wire.command_search import MultiSearch, Source, Where
 from gateway.wire.encode import mailbox
 from gateway.wire.listpattern import DELIMITER
@@ -54,6 +55,7 @@ def _check(s: Session, cmd: MultiSearch) -> None:
     if s.selected is None and b"UPDATE" in cmd.returns:
         raise BadCommand("UPDATE is for the selected mailbox")
     check_tag(s, cmd.tag, cmd.returns)
+    check_relevancy(cmd.key, wanted=b"RELEVANCY" in cmd.returns)
 
 
 # -- which mailboxes --
@@ -109,7 +111,7 @@ async def _names(s: Session, sources: Sequence[Source]) -> list[str]:
 
 async def _search_selected(s: Session, cmd: MultiSearch, key: SearchKey) -> None:
     since = s.folder.highest_modseq
-    at = await s.folder.search(key)
+    at = await matching(s, s.folder, key)
     head = _correlator(s, cmd, s.folder)
     if b"UPDATE" in cmd.returns:
         contexts.keep(s, head, key, at, by_uid=True, since=since)
@@ -123,7 +125,7 @@ async def _search(s: Session, cmd: MultiSearch, key: SearchKey, name: str) -> No
     with suppress(NoSuchMailbox):
         folder = await s.user.look(name, flags=reads_flags(key))
         try:
-            at = await folder.search(key)
+            at = await matching(s, folder, key)
             _tell(s, cmd, key, folder, _correlator(s, cmd, folder), at)
         finally:
             await folder.close()
@@ -135,12 +137,13 @@ def _correlator(s: Session, cmd: MultiSearch, folder: Folder) -> Correlator:
 
 
 def _tell(
-    s: Session, cmd: MultiSearch, key: SearchKey, folder: Folder, head: Correlator, at: Sequence[int]
+    s: Session, cmd: MultiSearch, key: SearchKey, folder: Folder, head: Correlator, at: SearchResult
 ) -> None:
     """A mailbox in which nothing was found is not spoken of."""
     if not at:
         return
     uids = folder.view.uids
     modseq = folder.highest_of(saved_of(cmd.returns, at, cmd.page)) if names_modseq(key) else 0
-    found = Found([uids[position] for position in at], cmd.page, modseq)
+    scores = scores_of(at, at.relevancy)
+    found = Found([uids[position] for position in at], cmd.page, modseq, scores)
     s.out.untagged(esearch(head, cmd.returns, found, by_uid=True))

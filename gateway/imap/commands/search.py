@@ -4,7 +4,7 @@ RFC 5267)."""
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from gateway.imap import contexts, messagelimit
 from gateway.imap.condstore import switch_on
 from gateway.imap.esearch import Correlator, Found, esearch, number_lines, saved_of
 from gateway.imap.ids import saved_runs
+from gateway.imap.matching import check_relevancy, matching
 from gateway.imap.searchkeys import names_modseq, with_saved
 from gateway.imap.spec import Enabled, Reply, State, handles
 from gateway.imap.threadlist import thread_list
@@ -20,10 +21,12 @@ from gateway.wire.command import Search
 from gateway.wire.command_search import CancelUpdate, Sort, Thread
 from gateway.wire.page import Page
 from gateway.wire.searchkey import SearchKey
-from gateway.wire.sortkey import Criterion
+from gateway.wire.sortkey import Criterion, SortKey
 
 if TYPE_CHECKING:
     from gateway.imap.session import Session
+
+NO_RELEVANCY: Mapping[int, int] = {}
 
 
 @handles(Search, State.SELECTED, expunge_ok=False)
@@ -32,33 +35,37 @@ async def search(s: Session, cmd: Search) -> Reply:
     rev2 = Enabled.REV2 in s.enabled
     options = cmd.returns if cmd.returns is not None or not rev2 else (b"ALL",)
     check_tag(s, cmd.tag, options)
+    check_relevancy(cmd.key, wanted=b"RELEVANCY" in (options or ()))
     since = s.folder.highest_modseq
     with saving(s, options):
         key, limited = messagelimit.narrowed(s, prepared(s, cmd.key))
-        at = await s.folder.search(key)
+        at = await matching(s, s.folder, key)
     if options is None:
         _plain(s, b"SEARCH", key, at, by_uid=cmd.by_uid)
     else:
-        answer(s, cmd, options, key, at, since)
+        answer(s, cmd, options, key, at, since, relevancy=at.relevancy)
     return messagelimit.said(s, Reply("UID SEARCH completed" if cmd.by_uid else "SEARCH completed"), limited)
 
 
 @handles(Sort, State.SELECTED, expunge_ok=False)
 async def sort(s: Session, cmd: Sort) -> None:
     check_tag(s, cmd.tag, cmd.returns)
+    by_relevancy = any(criterion.key is SortKey.RELEVANCY for criterion in cmd.criteria)
+    check_relevancy(cmd.key, wanted=by_relevancy or b"RELEVANCY" in (cmd.returns or ()))
     since = s.folder.highest_modseq
     with saving(s, cmd.returns):
         key = whole(s, cmd.key)
-        at = await s.folder.sort(await s.folder.search(key), cmd.criteria)
+        found = await matching(s, s.folder, key)
+        at = await s.folder.sort(found, cmd.criteria, found.relevancy)
     if cmd.returns is None:
         _plain(s, b"SORT", key, at, by_uid=cmd.by_uid)
     else:
-        answer(s, cmd, cmd.returns, key, at, since, cmd.criteria)
+        answer(s, cmd, cmd.returns, key, at, since, cmd.criteria, found.relevancy)
 
 
 @handles(Thread, State.SELECTED, expunge_ok=False)
 async def thread(s: Session, cmd: Thread) -> None:
-    at = await s.folder.search(whole(s, cmd.key))
+    at = await matching(s, s.folder, whole(s, cmd.key))
     forest = await s.folder.thread(at, cmd.algorithm)
     uids = s.folder.view.uids
     s.out.untagged(*thread_list(forest, (lambda at: uids[at]) if cmd.by_uid else (lambda at: at + 1)))
@@ -122,7 +129,7 @@ def _numbers(s: Session, at: Sequence[int], *, by_uid: bool) -> list[int]:
 
 def answer(
     s: Session, cmd: Search | Sort, options: Sequence[bytes], key: SearchKey, at: Sequence[int],
-    since: int, criteria: tuple[Criterion, ...] = (),
+    since: int, criteria: tuple[Criterion, ...] = (), relevancy: Mapping[int, int] = NO_RELEVANCY,
 ) -> None:  # fmt: skip
     """The ESEARCH response, and what RETURN wants besides. SAVE alone is answered by nothing."""
     head = Correlator(cmd.tag)
@@ -131,8 +138,14 @@ def answer(
     if b"SAVE" in options:
         save(s, options, cmd.page, at)
     if set(options) != {b"SAVE"}:
-        found = Found(_numbers(s, at, by_uid=cmd.by_uid), cmd.page, _modseq(s, options, cmd, key, at))
+        numbers, modseq = _numbers(s, at, by_uid=cmd.by_uid), _modseq(s, options, cmd, key, at)
+        found = Found(numbers, cmd.page, modseq, scores_of(at, relevancy))
         s.out.untagged(esearch(head, options, found, by_uid=cmd.by_uid))
+
+
+def scores_of(at: Sequence[int], relevancy: Mapping[int, int]) -> list[int]:
+    """In the order of the answer. FUZZY without a string is as relevant as can be."""
+    return [relevancy.get(position, 100) for position in at]
 
 
 def _modseq(
