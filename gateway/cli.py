@@ -30,7 +30,7 @@ from gateway.core.errors import Unavailable
 from gateway.demo import demo_config, instructions
 from gateway.graph.errors import GraphError
 from gateway.graph.token import DevicePrompt, device_login
-from gateway.mailbox.credentials import MAX_PASSWORD, hash_password
+from gateway.mailbox.credentials import MAX_PASSWORD, hash_password, scram_of
 from gateway.store.errors import StoreError
 from gateway.store.keyfile import load_or_create_key, private_folder
 
@@ -249,12 +249,17 @@ def _taking(place: str, run: Callable[[A], B], argument: A) -> B:
 
 
 @account.command("hash")
-def account_hash(as_json: Json = False) -> None:
-    """Read a password (from the terminal, or one line of standard input) and print its argon2id hash."""
+def account_hash(
+    scram: Annotated[bool, typer.Option(help="With a SCRAM-SHA-256 verifier.")] = True, as_json: Json = False
+) -> None:
+    """Read a password (from the terminal, or one line of standard input) and print what password_hash takes: an
+    argon2id hash and a SCRAM-SHA-256 verifier. SCRAM is offered where every account has one."""
     password = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
     if not 0 < len(password.encode()) <= MAX_PASSWORD:
         fail(f"a password has 1 to {MAX_PASSWORD} octets")
-    hashed = hash_password(password)
+    hashed = hash_password(password, scram=scram)
+    if scram and scram_of(hashed) is None:
+        print("gateway: SCRAM cannot carry this password's characters: without verifier", file=sys.stderr)
     say({"password_hash": hashed}, hashed, as_json)
 
 

@@ -122,10 +122,17 @@ def test_a_secret_in_a_bad_configuration_is_not_shown(tmp_path: Path) -> None:
 
 
 def test_hash_of_a_password_on_standard_input() -> None:
-    hashed = run("account", "hash", text="correct horse \n").stdout.strip()
+    hashed, verifier = run("account", "hash", text="correct horse \n").stdout.strip().split(" ")
     assert PasswordHasher().verify(hashed, "correct horse ")
-    as_json = json.loads(run("account", "hash", "--json", text="pw\n").stdout)
+    assert verifier.startswith("SCRAM-SHA-256$100000:")
+    as_json = json.loads(run("account", "hash", "--json", "--no-scram", text="pw\n").stdout)
     assert PasswordHasher().verify(as_json["password_hash"], "pw")
+
+
+def test_a_password_that_scram_cannot_carry_has_no_verifier() -> None:
+    done = run("account", "hash", text="bell\x07\n")
+    assert PasswordHasher().verify(done.stdout.strip(), "bell\x07")
+    assert "SCRAM cannot carry" in done.stderr
 
 
 def test_no_hash_of_what_cannot_log_in() -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from dataclasses import replace
 
 import pytest
+from golden.scram import ScramClient
 from smtp_support import PASSWORD, PLAIN, QUICK, SETTINGS, USER, Client, World, serving
 
 from gateway.core.errors import Unavailable
 from gateway.core.limits import DEFAULT_LIMITS
+from gateway.wire.scram import verifier
 
 USER64, PASSWORD64 = b64encode(USER.encode()), b64encode(PASSWORD.encode())
 SUCCESS = "235 2.7.0 Authentication successful"
@@ -175,3 +177,45 @@ async def test_a_backend_that_does_not_answer_is_no_wrong_password() -> None:
         world.server.accounts.fault = None  # type: ignore[attr-defined]
         assert await client.command(b"AUTH PLAIN " + PLAIN) == SUCCESS
         assert world.server.counters.failed_logins == 0
+
+
+async def scram(world: World, password: str, *, initial: bool = True) -> tuple[Client, str]:
+    """An exchange; the last reply."""
+    world.server.accounts.scram = True
+    world.server.accounts.verifiers[USER] = verifier(PASSWORD, b"salt", 4096)
+    peer, client = ScramClient(USER, password), await greeted(world)
+    first = b64encode(peer.first())
+    if initial:
+        answer = await client.command(b"AUTH SCRAM-SHA-256 " + first)
+    else:
+        assert await client.command(b"AUTH SCRAM-SHA-256") == "334 "
+        answer = await client.command(first)
+    answer = await client.command(b64encode(peer.final(b64decode(answer.removeprefix("334 ")))))
+    if answer.startswith("334 "):
+        assert b64decode(answer.removeprefix("334 ")) == peer.signature
+        answer = await client.command(b"")
+    return client, answer
+
+
+@pytest.mark.parametrize("initial", [True, False])
+async def test_scram(initial: bool) -> None:
+    async with serving() as world:
+        client, answer = await scram(world, PASSWORD, initial=initial)
+        assert answer == SUCCESS
+        assert (await client.command(b"MAIL FROM:<a@b.c>")).startswith("250 ")
+
+
+async def test_scram_with_another_password() -> None:
+    async with serving(limits=QUICK, real_time=True) as world:
+        _, answer = await scram(world, "wrong")
+        assert answer.startswith("535 ")
+
+
+async def test_scram_is_announced_and_known_where_everybody_has_a_verifier() -> None:
+    async with serving() as world:
+        client = await greeted(world)
+        assert (await client.command(b"AUTH SCRAM-SHA-256")).startswith("504 5.5.4")
+        assert "SCRAM" not in await client.command(b"EHLO x")
+        world.server.accounts.scram = True
+        assert "AUTH PLAIN LOGIN SCRAM-SHA-256" in (await client.command(b"EHLO x")).splitlines()
+        assert (await client.command(b"AUTH SCRAM-SHA-256 biws")).startswith("501 5.5.2")

@@ -1,4 +1,4 @@
-"""SASL in SMTP: PLAIN and LOGIN (RFC 4954; RFC 4616; draft-murchison-sasl-login).
+"""SASL in SMTP: PLAIN, LOGIN and SCRAM-SHA-256 (RFC 4954; RFC 4616; draft-murchison-sasl-login; RFC 7677).
 
 All the forms clients use: with and without an initial response, names in any case, LOGIN with the user name
 inline. CRAM-MD5 is not among them: passwords are kept as argon2id hashes, which cannot answer it.
@@ -9,13 +9,17 @@ from __future__ import annotations
 import binascii
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from secrets import token_bytes
 from typing import Protocol
 
-from gateway.core.errors import AuthenticationFailed
+from gateway.core.errors import AuthenticationFailed, BadCommand
+from gateway.mailbox.api import Account, Accounts
 from gateway.smtp.replies import Rejected, Reply
+from gateway.wire.sasl import plain_credentials
+from gateway.wire.scram import ScramServer
 
-Credentials = tuple[str, str]  # user, password
-
+NONCE_OCTETS = 18  # of ours in SCRAM, before base64
 RESPONSE_OCTETS = 12288  # RFC 4954 section 4: of one base64 response
 
 
@@ -26,44 +30,66 @@ class Dialogue(Protocol):
     async def line(self) -> bytes: ...
 
 
-async def exchange(peer: Dialogue, argument: str) -> Credentials:
-    """The credentials that `AUTH argument` leads to. Rejected for a bad form, AuthenticationFailed for
-    credentials that cannot be right."""
-    words = argument.split()
-    if not 1 <= len(words) <= 2:
-        raise Rejected(501, "5.5.4", "Syntax: AUTH mechanism [initial-response]")
-    mechanism = MECHANISMS.get(words[0].upper())
-    if mechanism is None:
-        raise Rejected(504, "5.5.4", "Mechanism not supported")
-    user, password = await mechanism(peer, _initial(words[1]) if len(words) == 2 else None)
-    try:
-        return user.decode(), password.decode()
-    except UnicodeDecodeError:
-        raise AuthenticationFailed("Authentication failed") from None
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One AUTH: with whom, and against what."""
+
+    peer: Dialogue
+    accounts: Accounts
+    address: str
+
+    async def run(self, argument: str) -> Account:
+        """The account that `AUTH argument` leads to. Rejected for a bad form, AuthenticationFailed for who is not
+        who he says, Unavailable if the account cannot be opened."""
+        words = argument.split()
+        if not 1 <= len(words) <= 2:
+            raise Rejected(501, "5.5.4", "Syntax: AUTH mechanism [initial-response]")
+        name = words[0].upper()
+        if name not in mechanisms(self.accounts):
+            raise Rejected(504, "5.5.4", "Mechanism not supported")
+        try:
+            return await MECHANISMS[name](self, _initial(words[1]) if len(words) == 2 else None)
+        except BadCommand as error:
+            raise Rejected(501, "5.5.2", str(error)) from None
+
+    async def _plain(self, initial: bytes | None) -> Account:
+        """Acting for another user is not offered."""
+        return await self._verified(*plain_credentials(await self._first(b"", initial)))
+
+    async def _login(self, initial: bytes | None) -> Account:
+        """Some devices look at the prompts: these two are what they expect."""
+        user = await self._first(b"Username:", initial)
+        return await self._verified(user, await _ask(self.peer, b"Password:"))
+
+    async def _scram(self, initial: bytes | None) -> Account:
+        """Our signature goes as a last challenge, for 235 carries no data (RFC 4954 section 4)."""
+        exchange = ScramServer(self.accounts.verifier, b64encode(token_bytes(NONCE_OCTETS)).decode())
+        challenge = exchange.first(await self._first(b"", initial))
+        signature = exchange.final(await _ask(self.peer, challenge))
+        if await _ask(self.peer, signature):
+            raise BadCommand("Expected an empty response")
+        return await self.accounts.admit(exchange.user, self.address)
+
+    async def _first(self, prompt: bytes, initial: bytes | None) -> bytes:
+        return await _ask(self.peer, prompt) if initial is None else initial
+
+    async def _verified(self, user: bytes, password: bytes) -> Account:
+        try:
+            return await self.accounts.authenticate(user.decode(), password.decode(), self.address)
+        except UnicodeDecodeError:
+            raise AuthenticationFailed("Authentication failed") from None
 
 
-async def _plain(peer: Dialogue, initial: bytes | None) -> tuple[bytes, bytes]:
-    """[authzid] NUL authcid NUL passwd. Acting for another user is not offered."""
-    message = await _ask(peer, b"") if initial is None else initial
-    fields = message.split(b"\0")
-    if len(fields) != 3:
-        raise Rejected(501, "5.5.2", "Malformed PLAIN response")
-    authzid, user, password = fields
-    if authzid and authzid.lower() != user.lower():
-        raise AuthenticationFailed("Authentication failed")
-    return user, password
-
-
-async def _login(peer: Dialogue, initial: bytes | None) -> tuple[bytes, bytes]:
-    """Some devices look at the prompts: these two are what they expect."""
-    user = await _ask(peer, b"Username:") if initial is None else initial
-    return user, await _ask(peer, b"Password:")
-
-
-MECHANISMS: dict[str, Callable[[Dialogue, bytes | None], Awaitable[tuple[bytes, bytes]]]] = {
-    "PLAIN": _plain,
-    "LOGIN": _login,
+MECHANISMS: dict[str, Callable[[Exchange, bytes | None], Awaitable[Account]]] = {
+    "PLAIN": Exchange._plain,
+    "LOGIN": Exchange._login,
+    "SCRAM-SHA-256": Exchange._scram,  # last: some devices read no further than the first they know
 }
+
+
+def mechanisms(accounts: Accounts) -> list[str]:
+    """Those that every user can use."""
+    return [name for name in MECHANISMS if name != "SCRAM-SHA-256" or accounts.scram]
 
 
 async def _ask(peer: Dialogue, challenge: bytes) -> bytes:

@@ -15,7 +15,7 @@ from aiosmtpd.smtp import syntax
 from gateway.core.errors import AuthenticationFailed, GatewayError, Unavailable
 from gateway.mailbox.api import Account, Envelope, Spool
 from gateway.smtp import paths
-from gateway.smtp.auth import MECHANISMS, exchange
+from gateway.smtp.auth import Exchange, mechanisms
 from gateway.smtp.connection import Connection
 from gateway.smtp.data import receive
 from gateway.smtp.replies import (
@@ -81,7 +81,7 @@ class Submission(Connection):
         if self._may_start_tls:
             lines.append("STARTTLS")
         if self._may_log_in:
-            lines.append(f"AUTH {' '.join(MECHANISMS)}")
+            lines.append(f"AUTH {' '.join(mechanisms(self.server.accounts))}")
         return lines
 
     @property
@@ -118,8 +118,7 @@ class Submission(Connection):
         if not self._may_log_in:
             raise Rejected(538, "5.7.11", "Encryption required for requested authentication mechanism")
         try:
-            user, password = await exchange(self, arg)
-            account = await self.server.accounts.authenticate(user, password, self.peer_address)
+            account = await Exchange(self, self.server.accounts, self.peer_address).run(arg)
         except AuthenticationFailed:
             await self._penalise()
             raise
