@@ -8,8 +8,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from gateway.core.errors import BadCommand, LimitReached, Refused, TooBig
+from gateway.imap.headerrule import HeaderRule
 from gateway.imap.literal import IncomingLiteral
 from gateway.imap.messagelimit import refuse_above
+from gateway.imap.rev2 import speaks_utf8
 from gateway.imap.spec import Enabled
 from gateway.mailbox.api import Incoming, Spool
 from gateway.wire.command import Announcement
@@ -80,6 +82,13 @@ class Receiving:
             raise LimitReached(f"Up to {limits.append} octets in one command are accepted")
 
     async def _receive(self, spool: Spool) -> None:
+        header = self._header_rule()
         async with aclosing(self._literal.chunks()) as chunks:
             async for chunk in chunks:
+                header.feed(chunk)
                 await spool.write(chunk)
+
+    def _header_rule(self) -> HeaderRule:
+        """RFC 6855 section 4 is kept where the administrator asks for it (ADR 0025)."""
+        strict = self._session.context.settings.refuse_raw_headers
+        return HeaderRule(any_octets=not strict or speaks_utf8(self._session))

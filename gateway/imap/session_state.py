@@ -179,4 +179,4 @@ class SessionState:
         self._ahead.put_back(event)
 
     def _parse(self, frame: Frame) -> Command:
-        return parse(frame, self.context.limits, utf8=speaks_utf8(self))
+        return parse(frame, self.context.limits, utf8=speaks_utf8(self), one_charset=Enabled.UTF8 in self.enabled)

@@ -33,17 +33,21 @@ _SEQUENCE = re.compile(rb"([1-9][0-9]{0,9}|\*)(?::([1-9][0-9]{0,9}|\*))?")
 
 
 class Cursor:
-    """Where in a frame the parser stands. `utf8`: mailbox names are UTF-8 as they are (after ENABLE)."""
+    """Where in a frame the parser stands. `utf8`: mailbox names are UTF-8 as they are; `one_charset`: so are strings of
+    SEARCH, which may name no other charset (both after ENABLE)."""
 
-    __slots__ = ("_part", "_parts", "limits", "pos", "text", "utf8")
+    __slots__ = ("_part", "_parts", "limits", "one_charset", "pos", "text", "utf8")
 
-    def __init__(self, parts: tuple[bytes, ...], limits: Limits, *, utf8: bool = False) -> None:
+    def __init__(
+        self, parts: tuple[bytes, ...], limits: Limits, *, utf8: bool = False, one_charset: bool = False
+    ) -> None:
         self._parts = parts
         self._part = 0
         self.text = parts[0]
         self.pos = 0
         self.limits = limits
         self.utf8 = utf8
+        self.one_charset = one_charset
 
     # -- single characters --
 

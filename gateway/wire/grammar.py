@@ -71,8 +71,11 @@ STORE_ITEMS: dict[bytes, tuple[FlagOp, bool]] = {
 }
 
 
-def parse(frame: Frame, limits: Limits = DEFAULT_LIMITS, *, utf8: bool = False) -> Command:
-    """The command that a frame holds. `utf8`: the client has enabled UTF-8 mailbox names.
+def parse(
+    frame: Frame, limits: Limits = DEFAULT_LIMITS, *, utf8: bool = False, one_charset: bool = False
+) -> Command:
+    """The command that a frame holds. `utf8`: the client has enabled UTF-8 mailbox names; `one_charset`: UTF8=ACCEPT,
+    after which SEARCH has no CHARSET.
 
     BadCommand for anything that is not a command of the grammar (tagged BAD, or `* BAD` where `tag_of` finds
     no tag); LimitReached (NO [LIMIT]) beyond a bound of `limits`; BadCharset (NO [BADCHARSET (...)]).
@@ -80,7 +83,7 @@ def parse(frame: Frame, limits: Limits = DEFAULT_LIMITS, *, utf8: bool = False) 
     tag = tag_of(frame.line)
     if tag is None:
         raise BadCommand("No tag")
-    c = Cursor(_without_last_spaces(frame.parts), limits, utf8=utf8)
+    c = Cursor(_without_last_spaces(frame.parts), limits, utf8=utf8, one_charset=one_charset)
     c.pos = len(tag)
     c.space()
     command = _parser(c, _COMMANDS)(c, tag)

@@ -38,6 +38,7 @@ class Options:
     poll: float = 3600.0  # seconds between polls of an open mailbox; so long, none comes unasked for
     patience: float = 10.0  # seconds a Graph call is repeated; short where Graph is meant to fail
     expunge: str = "trash"
+    refuse_raw_headers: bool = False
     labels: list[str] = field(default_factory=list)
     admin: str = ""
     quota: int = 0  # octets
@@ -90,6 +91,7 @@ _FIXTURES: dict[str, Callable[[Options, list[str]], None]] = {
     "poll": _read("poll", float),
     "patience": _read("patience", float),
     "expunge": _read("expunge"),
+    "refuse-raw-headers": _set("refuse_raw_headers", True),
     "admin": _read("admin"),
     "quota": _read("quota", int),
     "search-body": _read("search_body"),

@@ -336,7 +336,10 @@ class RealBackend:
         self._directory = Directory(Passwords(options.scram), self._account)  # type: ignore[arg-type]
         self._server = ImapServer(
             self._directory,
-            ImapSettings(allow_plaintext=options.plaintext, message_limit=options.message_limit),
+            ImapSettings(
+                allow_plaintext=options.plaintext, message_limit=options.message_limit,
+                refuse_raw_headers=options.refuse_raw_headers,
+            ),  # fmt: skip
             self.clock,
             limits,
         )
