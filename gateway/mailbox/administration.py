@@ -58,7 +58,7 @@ class Administration:
             raise CannotDo("A special folder cannot be deleted")
         if entry.has_children:
             raise HasChildren("Delete the mailboxes below it first")
-        subscribed = entry.name in await self._ctx.store.subscriptions(self._ctx.account)
+        subscribed = await self._ctx.store.subscriptions(self._ctx.account)
         self._hierarchy.forget_age()
         try:
             await self._ctx.graph.delete_folder(entry.row.id)
@@ -68,8 +68,18 @@ class Administration:
                 raise
         else:
             await self._changed()
-        if subscribed:  # a name outlives its mailbox (RFC 9051 section 6.3.8)
-            await self._ctx.store.subscribe(self._ctx.account, entry.name, True)
+        await self._restore(subscribed)
+
+    async def _restore(self, subscribed: set[str]) -> None:
+        """A subscribed name outlives its mailbox (RFC 9051 section 6.3.8), and those below it. They have followed the
+        folder into Deleted Items, where what has no mailbox there is nothing to keep."""
+        store, account = self._ctx.store, self._ctx.account
+        now = await store.subscriptions(account)
+        for name in subscribed - now:
+            await store.subscribe(account, name, True)
+        for name in now - subscribed:
+            if self._tree.get(name) is None:
+                await store.subscribe(account, name, False)
 
     async def rename(self, source: str, target: str) -> None:
         """Of any mailbox but INBOX, which is the account's to empty."""

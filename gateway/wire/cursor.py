@@ -28,6 +28,7 @@ from gateway.wire.mailboxname import MailboxName, normal
 NUMBER_MAX = 2**32 - 1  # RFC 9051 section 9, number
 NUMBER64_MAX = 2**63 - 1  # number64; mod-sequences, RFC 7162 section 7
 
+_CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
 _SEQUENCE_SET = re.compile(rb"[0-9:*,]+")
 _SEQUENCE = re.compile(rb"([1-9][0-9]{0,9}|\*)(?::([1-9][0-9]{0,9}|\*))?")
 
@@ -237,9 +238,11 @@ class Cursor:
 
 
 def _decoded(name: bytes, *, utf8: bool) -> str:
-    """Modified UTF-7, or UTF-8: always after ENABLE, before it for a name that cannot be the former."""
+    """Modified UTF-7, or UTF-8: always after ENABLE, before it for a name that cannot be the former. One with controls
+    follows the grammar, and is no mailbox: whoever makes mailboxes says so."""
     try:
-        return name.decode("utf-8") if utf8 or not name.isascii() else mutf7.decode(name)
+        plain = utf8 or not name.isascii() or _CONTROLS.search(name)
+        return name.decode("utf-8") if plain else mutf7.decode(name)
     except ValueError as error:
         raise BadCommand("Mailbox name is neither modified UTF-7 nor UTF-8") from error
 
