@@ -257,6 +257,7 @@ class FakeFolder:
         self._mailbox = mailbox
         self.name = mailbox.name
         self.read_only = read_only
+        self.gone = False
         self.uid_validity = mailbox.uid_validity
         self.view = FakeView(mailbox, read_only=read_only)
         self.mailbox_id = object_id("F", f"{mailbox.name}/{mailbox.uid_validity}")
@@ -274,6 +275,8 @@ class FakeFolder:
 
     def keywords(self) -> list[bytes]:
         return sorted({keyword for m in self._mailbox.present for keyword in m.flags.keywords})
+
+    takes_keywords = True
 
     def first_unseen(self) -> int:
         unseen = (m.uid for m in self._mailbox.present if SystemFlag.SEEN not in m.flags.system)

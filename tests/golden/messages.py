@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from golden.mails import SORTED
+from golden.searched import SEARCHED
+
 FIRST_DAY = 1_704_103_200  # 2024-01-01 10:00:00 UTC
 DAY = 86_400
 
@@ -30,6 +33,8 @@ def received(number: int) -> int:
 
 
 NAMED: dict[str, bytes] = {
+    **SEARCHED,
+    **SORTED,
     "multipart": crlf(
         """From: =?utf-8?q?J=C3=BCrgen?= "The Boss" <boss@example.net>
 To: alice@example.com, "Doe, John" <john@example.org>
@@ -116,6 +121,85 @@ Content-Transfer-Encoding: base64
 Content-Disposition: attachment; filename="smime.p7m"
 
 MIAGCSqGSIb3DQEHA6CAMIACAQA=
+"""
+    ),
+    "encodings": crlf(
+        """From: a@example.net
+To: alice@example.com
+Subject: Every encoding
+Date: Wed, 3 Jan 2024 09:00:00 +0000
+Message-ID: <encodings@example.net>
+MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary=b2
+
+--b2
+Content-Type: text/plain; charset=utf-8
+Content-Transfer-Encoding: quoted-printable
+
+Gr=C3=BC=C3=9Fe, eine lange =
+Zeile
+--b2
+Content-Type: application/octet-stream
+Content-Transfer-Encoding: base64
+
+AAECAwQ=
+--b2
+Content-Type: text/plain
+Content-Transfer-Encoding: base64
+
+b25lCnR3bwo=
+--b2
+Content-Type: application/octet-stream
+Content-Transfer-Encoding: x-uuencode
+
+begin 644 a
+#86)C
+`
+end
+--b2
+Content-Type: message/rfc822
+
+Subject: Inner
+Content-Transfer-Encoding: base64
+
+aW5uZXI=
+--b2--
+"""
+    ),
+    "newsletter": crlf(
+        """From: news@example.net
+To: alice@example.com
+Subject: News
+Date: Wed, 3 Jan 2024 09:00:00 +0000
+Message-ID: <news@example.net>
+MIME-Version: 1.0
+Content-Type: text/html; charset=utf-8
+Content-Transfer-Encoding: quoted-printable
+
+<html><head><title>Not this</title><style>p { color: red }</style></head>
+<body><p>Caf=C3=A9 &amp; <b>Cr</b>oissant</p>
+
+<p>at   nine</p></body></html>
+"""
+    ),
+    "pgp": crlf(
+        """From: Secret <secret@example.net>
+To: alice@example.com
+Subject: Sealed
+Date: Wed, 3 Jan 2024 09:00:00 +0000
+Message-ID: <pgp@example.net>
+MIME-Version: 1.0
+Content-Type: multipart/encrypted; protocol="application/pgp-encrypted"; boundary=b3
+
+--b3
+Content-Type: application/pgp-encrypted
+
+Version: 1
+--b3
+Content-Type: application/octet-stream
+
+-----BEGIN PGP MESSAGE-----
+--b3--
 """
     ),
 }
