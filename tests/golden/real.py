@@ -186,6 +186,13 @@ class Outlook:
         folder.name = level
         box.touch_folder(folder)
 
+    def destroy(self, name: str) -> None:
+        """With its messages, and for good."""
+        box = self._tenant.box(self._upn)
+        folder = box.folder_by_id(self.folder(name))
+        assert folder is not None
+        box.destroy_folder(folder)
+
     def lack(self, wellknown: str) -> None:
         """The mailbox has no such special folder, as one without an archive (contract section 5.1)."""
         box = self._tenant.box(self._upn)
@@ -420,6 +427,9 @@ class RealBackend:
     async def _full(self) -> None:
         self.outlook.full()
 
+    async def _destroy(self, mailbox: str) -> None:
+        self.outlook.destroy(mailbox)
+
     async def _unsubscribe(self, mailbox: str) -> None:
         account = await self._directory.account(USER)
         await account.subscribe(mailbox, False)
@@ -454,7 +464,8 @@ class RealBackend:
 
     async def _fault(self, method: str, path: str, status: str, *more: str) -> None:
         """The next call that fits is answered so: `fault GET value 429 retry_after=0.05`."""
-        extra = {name: float(value) for name, value in (word.split("=") for word in more)}
+        pairs = (word.split("=") for word in more)
+        extra = {name: value if name == "code" else float(value) for name, value in pairs}
         await self.outlook.fault(method=method, path=path, status=int(status), **{"count": 1, **extra})
 
     async def _expire(self, what: str) -> None:
@@ -505,6 +516,7 @@ VERBS_OF_O: dict[str, Callable[..., Awaitable[None]]] = {
     "arrive": lambda backend, mailbox, name="": backend.outlook.deliver(mailbox, name),
     "create": RealBackend._create,
     "rename": RealBackend._rename,
+    "destroy": RealBackend._destroy,
     "lack": RealBackend._lack,
     "full": RealBackend._full,
     "unsubscribe": RealBackend._unsubscribe,

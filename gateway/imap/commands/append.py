@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.errors import BadCommand, NoSuchMessage
 from gateway.core.types import Uid
+from gateway.imap.commands.store import expunged
 from gateway.imap.ids import positions, uid_set, uids_at
 from gateway.imap.receiving import Receiving
 from gateway.imap.rev2 import tell_name
@@ -48,7 +49,7 @@ async def replace(s: Session, cmd: ReplaceStart) -> Reply:
         result = await s.folder.replace(old, cmd.mailbox, received.messages[0])
     await tell_name(s, cmd.mailbox)
     s.out.status(b"*", Kind.OK, "Replacement message ready", _append_uid(result))
-    return Reply("UID REPLACE completed" if cmd.by_uid else "REPLACE completed")
+    return expunged(s, "UID REPLACE completed" if cmd.by_uid else "REPLACE completed")
 
 
 def _replaced(s: Session, cmd: ReplaceStart) -> Uid:
