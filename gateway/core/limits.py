@@ -40,7 +40,8 @@ class Limits:
     updated_results: int = 100_000  # messages in the updated searches of one session: [NOUPDATE]
     sequence_ranges: int = 20_000  # ranges in one sequence set
     keywords_per_store: int = 100
-    keyword_octets: int = 255
+    keyword_octets: int = 3072  # a category of 255 characters, each written =XX=XX=XX=XX
+    keywords_per_mailbox: int = 1000  # beyond: NO [LIMIT], and no \\* in PERMANENTFLAGS
     mailbox_name_octets: int = 1024  # of the encoded name
     mailbox_depth: int = 50
     # -- annotations (RFC 5464): what a client may keep here --

@@ -16,6 +16,7 @@ from gateway.imap.condstore import speaks_vanished, tell_highest, vanished_lines
 from gateway.imap.contexts import forget_expunged
 from gateway.imap.spec import Enabled
 from gateway.mailbox.api import Change, Exists, Expunged, Flagged
+from gateway.mailbox.keywords import one_spelling
 from gateway.wire.encode import Kind, flag_list
 
 if TYPE_CHECKING:
@@ -120,8 +121,10 @@ def introduce(session: Session, keywords: frozenset[bytes]) -> None:
     selected = session.selected
     if selected is None or keywords <= selected.keywords:
         return
+    known = {keyword.lower() for keyword in selected.keywords}
     selected.keywords |= keywords
-    tell_flags(session)
+    if any(keyword.lower() not in known for keyword in keywords):  # another case is no other keyword
+        tell_flags(session)
 
 
 def tell_flags(session: Session) -> None:
@@ -129,10 +132,11 @@ def tell_flags(session: Session) -> None:
     selected = session.selected
     if selected is None:
         return
-    keywords = sorted(selected.keywords)
+    keywords = one_spelling(selected.keywords)
     session.out.untagged(b"FLAGS (%b)" % b" ".join([_SYSTEM, *keywords]))
     if selected.folder.read_only:
         session.out.status(b"*", Kind.OK, "No permanent flags permitted", b"PERMANENTFLAGS ()")
     else:
-        code = b"PERMANENTFLAGS (%b \\*)" % b" ".join([_PERMANENT, *keywords])
+        more = [b"\\*"] if selected.folder.takes_keywords else []
+        code = b"PERMANENTFLAGS (%b)" % b" ".join([_PERMANENT, *keywords, *more])
         session.out.status(b"*", Kind.OK, "Flags permitted", code)

@@ -258,13 +258,23 @@ class Folder(Protocol):
     @property
     def view(self) -> View: ...
     @property
+    def gone(self) -> bool:
+        """Whether the mailbox has been destroyed while it was open; `changed` returns then."""
+        ...
+
+    @property
     def uid_next(self) -> int: ...
     @property
     def highest_modseq(self) -> int: ...
     @property
     def mailbox_id(self) -> ObjectId: ...
     def keywords(self) -> list[bytes]:
-        """Keywords in use in this mailbox, sorted."""
+        """Keywords in use in this mailbox, sorted, each in one spelling."""
+        ...
+
+    @property
+    def takes_keywords(self) -> bool:
+        """Whether a client may bring in another one (`\\*` in PERMANENTFLAGS)."""
         ...
 
     def first_unseen(self) -> int:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Protocol
 
 from gateway.core.errors import Expired, GatewayError, NoPermission, NoSuchMailbox
 from gateway.core.progress import expect
 from gateway.core.runs import Runs
-from gateway.core.types import FlagChange, FolderId, MessageId, ModSeq, ObjectId, SystemFlag, Uid
+from gateway.core.types import FlagChange, FlagOp, FolderId, MessageId, ModSeq, ObjectId, SystemFlag, Uid
 from gateway.mailbox import append, changes, expunge, transfer
 from gateway.mailbox.api import (
     AppendResult,
@@ -32,6 +33,8 @@ from gateway.mailbox.bodies import Bodies
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.hub import FolderHub, Hubs
 from gateway.mailbox.index import Entry as Indexed
+from gateway.mailbox.keywords import as_known, check, one_spelling, room
+from gateway.mailbox.local import KeywordMap
 from gateway.mailbox.names import Entry
 from gateway.mailbox.replacing import Replaced
 from gateway.mailbox.resync import Known, vanished
@@ -80,6 +83,7 @@ class OpenFolder:
         self._sync = sync
         self._hub = hub
         self._view = view
+        self._words = KeywordMap(account.ctx.settings.labels)
         self._copied_out: set[MessageId] = set()
         self._reader = RowReader(account.ctx, account.bodies, row, hub, view)
         self._watching = ExitStack()
@@ -107,6 +111,10 @@ class OpenFolder:
         return self._view
 
     @property
+    def gone(self) -> bool:
+        return self._hub.dissolved
+
+    @property
     def uid_next(self) -> int:
         return max(self._row.uid_next, self._hub.index.last_uid + 1)
 
@@ -119,7 +127,11 @@ class OpenFolder:
         return ObjectId(self._row.mailbox_id)
 
     def keywords(self) -> list[bytes]:
-        return sorted(self._hub.index.table.keywords())
+        return one_spelling(self._hub.index.table.keywords())
+
+    @property
+    def takes_keywords(self) -> bool:
+        return room(self._hub.index.table.keywords(), self._ctx.limits)
 
     def first_unseen(self) -> int:
         uid = self._hub.index.first_unseen()
@@ -188,6 +200,10 @@ class OpenFolder:
     @translated
     async def store(self, uids: Sequence[Uid], change: FlagChange) -> StoreResult:
         self._writable()
+        if change.op is not FlagOp.REMOVE and change.flags.keywords:
+            known = self._hub.index.table.keywords()
+            check(change.flags.keywords, known, self._words, self._ctx.limits)
+            change = replace(change, flags=as_known(change.flags, known))
         rows = await self._stored(uids)
         expect(len(rows))
         outcome = await changes.store_flags(self._ctx, await self._fresh_row(), rows, change)
