@@ -18,7 +18,9 @@ RECURSIVE = b"RECURSIVEMATCH"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One LIST or LSUB response. `children`: the selection options that some descendant meets (CHILDINFO)."""
+    """One LIST or LSUB response. `selectable`: STATUS may be told of it, which is not told of a mailbox that is shown for
+    its children alone (RFC 9051 section 6.3.9.8, 11). `children`: the selection options that some descendant meets
+    (CHILDINFO)."""
 
     name: str
     attributes: tuple[bytes, ...]
@@ -89,7 +91,8 @@ def select(
 
 def entry_of(info: MailboxInfo, selection: Selection, children: tuple[bytes, ...] = ()) -> Entry:
     """The response for one mailbox, whether `selection` chose it or not."""
-    return Entry(info.name, _attributes(info, selection), info.selectable, children)
+    selectable = info.selectable and selection.chosen(info)
+    return Entry(info.name, _attributes(info, selection), selectable, children)
 
 
 def _parents_of_chosen(infos: Iterable[MailboxInfo], selection: Selection) -> dict[str, frozenset[bytes]]:

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from gateway.core.errors import BadCommand, LimitReached, Refused, TooBig
+from gateway.core.errors import CannotDo, LimitReached, Refused, TooBig
 from gateway.imap.headerrule import HeaderRule
 from gateway.imap.literal import IncomingLiteral
 from gateway.imap.messagelimit import refuse_above
@@ -71,7 +71,7 @@ class Receiving:
         """What can be said of a message from its announcement alone."""
         limits, largest = self._session.context.limits, self._session.user.append_limit()
         if announced.utf8 and Enabled.UTF8 not in self._session.enabled:
-            raise BadCommand("UTF8 is for clients that have enabled UTF8=ACCEPT")
+            raise CannotDo("UTF8 is for clients that have enabled UTF8=ACCEPT")
         if not announced.size:
             raise Refused("A message without octets cancels the command")
         if announced.size > largest:
