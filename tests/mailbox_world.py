@@ -457,6 +457,10 @@ def _address(value: str) -> Any:
 class FakeHubs:
     def __init__(self) -> None:
         self.seen: list[tuple[int, Applied]] = []
+        self.dissolved: list[int] = []
+
+    def dissolve(self, folder: int) -> None:
+        self.dissolved.append(folder)
 
     def refresh(self, folder: int, applied: Applied) -> None:
         self.seen.append((folder, applied))

@@ -343,3 +343,17 @@ async def test_any_order_of_delivery_ends_level(store: Gated) -> None:
         view.drain(expunge=True)
         assert view.uids is hub.index.uids
         assert not view.pending()
+
+
+async def test_a_destroyed_mailbox_wakes_whoever_waits_and_is_whole_again_when_it_is_found(store: Gated) -> None:
+    hubs = Hubs(store, change_log=4)
+    key = await folder(store)
+    hub = await hubs.open(key)
+    view = hub.view(recent_from=1, takes_recent=False)
+    waiter = asyncio.create_task(hub.changed(view))
+    await asyncio.sleep(0)
+    hubs.dissolve(key)
+    hubs.dissolve(key + 1)  # nobody's
+    await asyncio.wait_for(waiter, 1)
+    assert hub.dissolved and not view.pending()
+    assert (await hubs.open(key)) is hub and not hub.dissolved

@@ -116,6 +116,8 @@ class Session(SessionState):
             )
             await refresh_searches(self)
         tell_changed_entries(self)
+        if (farewell := self.bereft) is not None:
+            self.hang_up(farewell)
         await self._answer(command.tag, reply)
 
     async def _attempt(self, spec: Spec, command: Command) -> Reply:

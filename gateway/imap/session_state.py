@@ -120,6 +120,14 @@ class SessionState:
         self.statuses.clear()
         self.prepared = 0
 
+    @property
+    def bereft(self) -> Farewell | None:
+        """How to part from a client whose open mailbox has been destroyed: it has no state to go on in, and no
+        response but BYE that every client understands (RFC 2180 section 3.3)."""
+        if self.selected is None or not self.selected.folder.gone:
+            return None
+        return Farewell("The selected mailbox has been deleted")
+
     def choose(self, folder: Folder) -> None:
         """This mailbox is the selected one from now on."""
         self.selected = Selected(folder, frozenset(folder.keywords()))

@@ -54,6 +54,10 @@ class Hubs(Protocol):
         nothing."""
         ...
 
+    def dissolve(self, folder: int) -> None:
+        """The folder has been destroyed: whoever has it open hears that."""
+        ...
+
 
 @dataclass(slots=True)
 class WriteLog:

@@ -118,7 +118,9 @@ class Hierarchy:
         self.rows = {row.id: row for row in rows}
         self._ctx.special.clear()
         self._ctx.special.update({row.well_known: row for row in rows if row.well_known})
-        self._ctx.folder_keys = {row.key for row in rows}
+        before, self._ctx.folder_keys = self._ctx.folder_keys, {row.key for row in rows}
+        for key in before - self._ctx.folder_keys:
+            self._ctx.hubs.dissolve(key)
         self.tree = Tree(rows)
 
 

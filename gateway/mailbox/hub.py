@@ -37,6 +37,7 @@ class FolderHub:
         self._reading = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
+        self.dissolved = False  # the mailbox has been destroyed
 
     # -- views --
 
@@ -48,10 +49,15 @@ class FolderHub:
         return MailboxView(self.index, recent_from=recent_from, takes_recent=takes_recent)
 
     async def changed(self, view: MailboxView) -> None:
-        """Returns when `view.drain` would say something. No wake-up is lost: the event is taken before the
-        look, and nothing is awaited in between. Safe to cancel."""
-        while not view.pending():
+        """Returns when `view.drain` would say something, or the mailbox is no more. No wake-up is lost: the event is
+        taken before the look, and nothing is awaited in between. Safe to cancel."""
+        while not (view.pending() or self.dissolved):
             await self._changed.wait()
+
+    def dissolve(self) -> None:
+        """The mailbox has been destroyed: who has it open shall hear that."""
+        self.dissolved = True
+        self._wake()
 
     # -- the door --
 
@@ -143,6 +149,7 @@ class Hubs:
         if hub is None:
             hub = self._all[folder] = FolderHub(folder, self._store, change_log=self._change_log)
         await hub.catch_up()
+        hub.dissolved = False
         self._keep_warm(hub)
         return hub
 
@@ -152,6 +159,12 @@ class Hubs:
         hub = self._all.get(folder)
         if hub is not None:
             hub.refresh(applied)
+
+    def dissolve(self, folder: int) -> None:
+        """This folder has been destroyed."""
+        hub = self._all.get(folder)
+        if hub is not None:
+            hub.dissolve()
 
     def _keep_warm(self, hub: FolderHub) -> None:
         self._warm[hub.folder] = hub

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from gateway.core.progress import follow
 from gateway.core.types import MessageId
-from gateway.graph.errors import NotFound, QuotaExceeded, ResyncNeeded
+from gateway.graph.errors import GraphError, NotFound, QuotaExceeded, ResyncNeeded
 from gateway.graph.model import Message, Priority
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.firstsync import FirstSync
@@ -150,7 +150,19 @@ class FolderSync:
             seen = await self._collect(row, priority)
         except QuotaExceeded:
             return await self._compare(row, priority, link="")
+        except NotFound:
+            await self._prove_gone()
+            raise
         return await self._apply(row, seen, priority)
+
+    async def _prove_gone(self) -> None:
+        """Delta does not know the folder. One 404 may pass; if the folder itself is not there either, it is gone."""
+        try:
+            await self._ctx.graph.get_folder(self._id)
+        except NotFound:
+            self._ctx.hubs.dissolve(self._key)
+        except GraphError:
+            return
 
     async def _collect(self, row: FolderRow, priority: Priority) -> Round:
         if row.delta_link:

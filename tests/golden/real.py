@@ -50,9 +50,10 @@ from gateway.wire.scram import Verifier, verifier
 KEY = bytes(range(32))
 VERIFIER = verifier(PASSWORD, b"0123456789abcdef", 4096)
 NO_LAG = dict.fromkeys(
-    ("delta_lag_seconds", "counts_lag_seconds", "conflict_seconds", "fresh_404_seconds", "sent_copy_seconds"),
+    ("delta_lag_seconds", "counts_lag_seconds", "conflict_seconds", "fresh_404_seconds", "sent_copy_seconds",
+     "search_lag_seconds"),
     0,
-)
+) | {"search_results": 1000}
 QUIET = 0.02  # seconds without a request in flight: the server has come to rest
 DELETED = "Integer {00062008-0000-0000-C000-000000000046} Id 0x8570"
 VERBS = {"\\Answered": ("102", "261"), "$Forwarded": ("104", "262")}  # 0x1081, 0x1080

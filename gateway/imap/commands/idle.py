@@ -39,6 +39,8 @@ def _tell(s: Session) -> None:
     tell_changed_entries(s)
     if s.selected is not None:
         announce(s, expunge=True)
+    if (farewell := s.bereft) is not None:
+        raise farewell
 
 
 async def _something(s: Session, line: asyncio.Task[Event]) -> None:
