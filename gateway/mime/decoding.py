@@ -137,11 +137,18 @@ def _quoted_printable(raw: bytes, *, last: bool) -> tuple[bytes, bytes]:
     """Cut behind a line's end; a line longer than a window is cut in front of an escape that may be unfinished."""
     if last:
         return qp_octets(raw), b""
-    cut = raw.rfind(b"\n") + 1
-    if not cut:
-        escape = raw.rfind(b"=", len(raw) - 2)
-        cut = escape if escape > 0 else len(raw)
+    cut = raw.rfind(b"\n") + 1 or _before_escape(raw)
     return qp_octets(raw[:cut]), raw[cut:]
+
+
+def _before_escape(raw: bytes) -> int:
+    """Where a line without an end may be cut. `==` is one broken escape: of a run of such, pairs stay together."""
+    escape = raw.rfind(b"=", max(0, len(raw) - 2))
+    if escape < 0:
+        return len(raw)
+    while escape > 0 and raw[escape - 1] == 0x3D:
+        escape -= 1
+    return escape or len(raw) & ~1
 
 
 def _has_lines(part: Part) -> bool:
