@@ -18,9 +18,9 @@ RECURSIVE = b"RECURSIVEMATCH"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One LIST or LSUB response. `selectable`: STATUS may be told of it, which is not told of a mailbox that is shown for
-    its children alone (RFC 9051 section 6.3.9.8, 11). `children`: the selection options that some descendant meets
-    (CHILDINFO)."""
+    """One LIST or LSUB response. `selectable`: STATUS may be told of it, which it is not of a mailbox that is shown
+    for its children alone (RFC 9051 section 6.3.9.8, 11). `children`: the selection options that some descendant
+    meets (CHILDINFO)."""
 
     name: str
     attributes: tuple[bytes, ...]
