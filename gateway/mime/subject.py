@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 _BLANKS = re.compile(r"[ \t\r\n]+")
 _BLOB = re.compile(r"\[[^\[\]]*\][ ]*")
-_REFWD = re.compile(r"(?:re|fwd?)[ ]*(?:\[[^\[\]]*\])?:", re.IGNORECASE)
+_REFWD = re.compile(r"(?:re|fwd?)[ ]*(?:\[[^\[\]]*\][ ]*)?:", re.IGNORECASE)
 _FWD_HEADER = re.compile(r"\[fwd:", re.IGNORECASE)
 _TRAILER = "(fwd)"
 

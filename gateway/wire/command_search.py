@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gateway.core.errors import Refused
 from gateway.wire.command import Command
 from gateway.wire.page import Page
 from gateway.wire.searchkey import SearchKey
@@ -59,6 +60,14 @@ class MultiSearch(Command):
     key: SearchKey
     returns: tuple[bytes, ...]
     page: Page | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsearchable(Command):
+    """A search that was to be saved and is refused before it begins (an unknown charset, a bound): its NO empties `$`
+    as any other (RFC 5182 section 2.1), so it is a command, not an error of the parser."""
+
+    error: Refused
 
 
 @dataclass(frozen=True, slots=True)

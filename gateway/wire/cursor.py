@@ -76,6 +76,12 @@ class Cursor:
         """What stands between here and the command's end, or None if a literal does."""
         return None if self._part + 1 < len(self._parts) else self.text[self.pos :]
 
+    def skip_rest(self) -> None:
+        """What is left does not matter any more."""
+        self._part = len(self._parts) - 1
+        self.text = self._parts[-1]
+        self.pos = len(self.text)
+
     def end(self) -> None:
         """The command is over."""
         if not self.at_end():

@@ -6,9 +6,12 @@ Options that ask for something keep their order; those that say how (SAVE, UPDAT
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.core.errors import BadCommand
+from gateway.core.errors import BadCommand, Refused
+from gateway.wire.command import Command
+from gateway.wire.command_search import Unsearchable
 from gateway.wire.cursor import Cursor
 from gateway.wire.page import Page, parse_page
 
@@ -33,6 +36,17 @@ def parse_returns(c: Cursor) -> Returns:
     returns = Returns((b"ALL",)) if c.accept(b")") else _options(c)
     c.space()
     return returns
+
+
+def or_unsearchable(c: Cursor, tag: bytes, returns: Returns, read: Callable[[], Command]) -> Command:
+    """What `read` makes of the rest, or the command that stands for its refusal where its result was to be saved."""
+    try:
+        return read()
+    except Refused as error:
+        if b"SAVE" not in (returns.options or ()):
+            raise
+        c.skip_rest()
+        return Unsearchable(tag, error)
 
 
 def _options(c: Cursor) -> Returns:

@@ -13,9 +13,9 @@ from gateway.core.runs import Runs
 from gateway.core.types import SYSTEM_FLAG_NAMES
 from gateway.wire import charset, dates
 from gateway.wire.chars import ATOM
-from gateway.wire.command import Search
+from gateway.wire.command import Command, Search
 from gateway.wire.cursor import NUMBER64_MAX, NUMBER_MAX, Cursor
-from gateway.wire.grammar_returns import parse_returns
+from gateway.wire.grammar_returns import or_unsearchable, parse_returns
 from gateway.wire.searchkey import (
     All,
     And,
@@ -59,10 +59,13 @@ class _Program:
         return charset.decode(self.c.astring(), self.codec)
 
 
-def parse_search(c: Cursor, tag: bytes, *, by_uid: bool) -> Search:
+def parse_search(c: Cursor, tag: bytes, *, by_uid: bool) -> Command:
     returns = parse_returns(c)
-    key = program(c, charset_option(c))
-    return Search(tag, by_uid, key, returns.options, returns.page)
+
+    def search() -> Command:
+        return Search(tag, by_uid, program(c, charset_option(c)), returns.options, returns.page)
+
+    return or_unsearchable(c, tag, returns, search)
 
 
 def program(c: Cursor, codec: str) -> SearchKey:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from gateway.core.errors import BadCommand, LimitReached
 from gateway.wire import charset
+from gateway.wire.command import Command
 from gateway.wire.command_search import CancelUpdate, MultiSearch, Sort, Source, Thread, Where
 from gateway.wire.cursor import Cursor
-from gateway.wire.grammar_returns import parse_returns
+from gateway.wire.grammar_returns import or_unsearchable, parse_returns
 from gateway.wire.grammar_search import charset_option, program
 from gateway.wire.sortkey import Criterion, SortKey, Threading
 
 _WITH_NAMES = (Where.SUBTREE, Where.SUBTREE_ONE, Where.MAILBOXES)
 
 
-def parse_sort(c: Cursor, tag: bytes, *, by_uid: bool) -> Sort:
+def parse_sort(c: Cursor, tag: bytes, *, by_uid: bool) -> Command:
     returns = parse_returns(c)
-    criteria = _criteria(c)
-    key = program(c, _charset(c))
-    return Sort(tag, by_uid, criteria, key, returns.options, returns.page)
+
+    def sort() -> Command:
+        criteria = _criteria(c)
+        return Sort(tag, by_uid, criteria, program(c, _charset(c)), returns.options, returns.page)
+
+    return or_unsearchable(c, tag, returns, sort)
 
 
 def _criteria(c: Cursor) -> tuple[Criterion, ...]:
@@ -64,11 +68,15 @@ def parse_thread(c: Cursor, tag: bytes, *, by_uid: bool) -> Thread:
 # -- ESEARCH --
 
 
-def parse_esearch(c: Cursor, tag: bytes) -> MultiSearch:
+def parse_esearch(c: Cursor, tag: bytes) -> Command:
     sources = _sources(c) if c.accept_word(b"IN") else (Source(Where.SELECTED),)
     returns = parse_returns(c)
-    key = program(c, charset_option(c))
-    return MultiSearch(tag, sources, key, returns.options or (b"ALL",), returns.page)
+
+    def search() -> Command:
+        key = program(c, charset_option(c))
+        return MultiSearch(tag, sources, key, returns.options or (b"ALL",), returns.page)
+
+    return or_unsearchable(c, tag, returns, search)
 
 
 def _sources(c: Cursor) -> tuple[Source, ...]:

@@ -18,7 +18,7 @@ from gateway.imap.searchkeys import names_modseq, with_saved
 from gateway.imap.spec import Enabled, Reply, State, handles
 from gateway.imap.threadlist import thread_list
 from gateway.wire.command import Search
-from gateway.wire.command_search import CancelUpdate, Sort, Thread
+from gateway.wire.command_search import CancelUpdate, Sort, Thread, Unsearchable
 from gateway.wire.page import Page
 from gateway.wire.searchkey import SearchKey
 from gateway.wire.sortkey import Criterion, SortKey
@@ -69,6 +69,12 @@ async def thread(s: Session, cmd: Thread) -> None:
     forest = await s.folder.thread(at, cmd.algorithm)
     uids = s.folder.view.uids
     s.out.untagged(*thread_list(forest, (lambda at: uids[at]) if cmd.by_uid else (lambda at: at + 1)))
+
+
+@handles(Unsearchable, State.SELECTED, name="SEARCH")
+async def refuse(s: Session, cmd: Unsearchable) -> None:
+    with saving(s, (b"SAVE",)):
+        raise cmd.error
 
 
 @handles(CancelUpdate, State.SELECTED, quick=True)
