@@ -39,8 +39,8 @@ FRESH = (
     15 * 60.0
 )  # seconds in which the index may not know a message yet (contract section 4: seconds to minutes)
 TOO_MANY = "Too many messages would have to be read for this search, narrow it by date or other keys"
-GUESSED = "%d messages were searched through the index of Exchange, which finds words by their beginning only"
-MORE = "The index of Exchange has more hits than it tells"
+GUESSED = "Messages searched through the index of Exchange, which finds words by their beginning only: %d"
+MORE = "it has more hits than it tells"
 
 
 class Searching:
@@ -61,10 +61,10 @@ class Searching:
         self._guessed = 0  # messages that the index alone was asked about
         self._notices: list[str] = []
 
-    async def run(self) -> SearchResult:
-        """Errors: those of Graph; LimitReached."""
+    async def run(self, at: Sequence[range]) -> SearchResult:
+        """`at`: the view positions to be looked at. Errors: those of Graph; LimitReached."""
         expect(self._query.count)
-        left = await self._by_rows([range(self._query.count)])
+        left = await self._by_rows(at)
         if left and Need.MIME in self._query.need:
             left = await self._by_texts(left)
             if left:

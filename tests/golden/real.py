@@ -50,8 +50,14 @@ from gateway.wire.scram import Verifier, verifier
 KEY = bytes(range(32))
 VERIFIER = verifier(PASSWORD, b"0123456789abcdef", 4096)
 NO_LAG = dict.fromkeys(
-    ("delta_lag_seconds", "counts_lag_seconds", "conflict_seconds", "fresh_404_seconds", "sent_copy_seconds",
-     "search_lag_seconds"),
+    (
+        "delta_lag_seconds",
+        "counts_lag_seconds",
+        "conflict_seconds",
+        "fresh_404_seconds",
+        "sent_copy_seconds",
+        "search_lag_seconds",
+    ),
     0,
 ) | {"search_results": 1000}
 QUIET = 0.02  # seconds without a request in flight: the server has come to rest
@@ -345,7 +351,8 @@ class RealBackend:
         self._server = ImapServer(
             self._directory,
             ImapSettings(
-                allow_plaintext=options.plaintext, message_limit=options.message_limit,
+                allow_plaintext=options.plaintext,
+                message_limit=options.message_limit,
                 refuse_raw_headers=options.refuse_raw_headers,
             ),  # fmt: skip
             self.clock,
