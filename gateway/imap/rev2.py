@@ -43,10 +43,15 @@ def forget_recent(s: SessionState) -> None:
 async def tell_mailbox(s: SessionState, name: str, *, old: str = "") -> None:
     """LIST with its true attributes of a mailbox that was opened, made or renamed (RFC 9051 sections 6.3.2-6.3.6).
 
-    `old`: OLDNAME, what it was called. Costs no request while the hierarchy is fresh, as it is right after."""
+    `old`: OLDNAME, what it was called. \\Subscribed is told, for new mailboxes are subscribed by themselves (section
+    6.3.4). Costs no request while the hierarchy is fresh, as it is right after."""
     infos = {info.name: info for info in await s.user.folders()}
     info = infos.get(name)
-    entry = Entry(name, GONE, selectable=False) if info is None else entry_of(info, Selection())
+    entry = (
+        Entry(name, GONE, selectable=False)
+        if info is None
+        else entry_of(info, Selection(show_subscribed=True))
+    )
     s.out.untagged(entry.line(utf8=speaks_utf8(s), old=old))
 
 
