@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,24 @@ async def test_unchangedsince_holds_against_outlook_too(w: World) -> None:
     outcome = await store(w, change(FlagOp.ADD, b"\\Seen", since=row.modseq))
     assert outcome.modified == [row.uid] and not stored.read
     assert await w.flags("inbox") == [Flags.of([b"\\Flagged"])]  # the client will be told
+
+
+async def test_unchangedsince_without_a_known_etag_looks_first(w: World) -> None:
+    """As after a COPY whose answer never came: without If-Match the condition would be none."""
+    changed, same = w.graph.put("inbox"), w.graph.put("inbox")
+    rows = await w.sync("inbox")
+    w.graph.outlook(changed.id, flag="flagged")
+    blind = [replace(row, etag="") for row in rows]
+    outcome = await store(w, change(FlagOp.ADD, b"\\Seen", since=rows[0].modseq), blind)
+    by_id = {row.id: row.uid for row in rows}
+    assert outcome.modified == [by_id[MessageId(changed.id)]] and outcome.changed == [
+        by_id[MessageId(same.id)]
+    ]
+    assert not changed.read and same.read
+    assert [name for name, _ in w.graph.calls] == ["get", "patch"]
+    assert [patch.if_match for patch in w.graph.calls[1][1]] == [rows[1].etag]
+    flags = {row.id: row.flags for row in await w.rows("inbox")}
+    assert flags[MessageId(changed.id)] == Flags.of([b"\\Flagged"])
 
 
 async def test_unchangedsince_passes_over_changes_that_are_no_flags(w: World) -> None:

@@ -294,3 +294,54 @@ def test_three_clients_equal_the_server(steps: list[Any], change_log: int, start
         assert client.uids == sorted(truth)
     index.bury()  # views that went without draining leave theirs until the next change
     assert index.ghosts == 0
+
+
+# -- mod-sequences (RFC 7162) --
+
+
+def change(index: FolderIndex, modseq: int, *uids: int, gone: tuple[int, ...] = ()) -> None:
+    index.merge(modseq, [row(uid, modseq, SEEN) for uid in uids], gone)
+
+
+def positions(runs: list[range]) -> list[int]:
+    return [at for run in runs for at in run]
+
+
+def test_what_was_told_waits_for_expunges_and_never_falls() -> None:
+    index = folder(1, 2, 3)
+    view = view_of(index)
+    assert (view.told, view.delayed) == (1, False)
+    change(index, 2, gone=(1,))
+    change(index, 3, 2)
+    assert view.told == 1 and not view.delayed  # nothing was told yet
+    view.drain(expunge=False)
+    assert (view.told, view.delayed) == (1, True)  # the flags of 3, not the expunge of 2
+    view.drain(expunge=True)
+    assert (view.told, view.delayed) == (3, False)
+    change(index, 4, 3)
+    view.drain(expunge=False)
+    assert (view.told, view.delayed) == (4, False)  # nothing waits
+
+
+def test_newer_goes_by_the_columns_or_by_what_this_view_still_shows() -> None:
+    index = folder(1, 2, 3, 4)
+    view = view_of(index)
+    change(index, 2, 2, 4)
+    assert positions(view.newer([range(4)], 1)) == [1, 3]
+    assert positions(view.newer([range(2)], 1)) == [1] and positions(view.newer([range(4)], 2)) == []
+    change(index, 3, gone=(1,))
+    change(index, 4, 3)
+    assert positions(view.newer([range(4)], 0)) == [0, 1, 2, 3]  # the expunged one has its number still
+    assert positions(view.newer([range(4)], 2)) == [2]
+    assert view.highest_of([1, 2]) == 4 and view.highest_of([1]) == 2 and view.highest_of([]) == 0
+    view.drain(expunge=True)
+    assert positions(view.newer([range(3)], 2)) == [1]
+
+
+def test_changedsince_of_a_large_mailbox_reads_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    index = FolderIndex([row(uid) for uid in range(1, 100_001)], 1, change_log=10)
+    view = view_of(index)
+    change(index, 2, 7, 8, 99_999)
+    monkeypatch.setattr(FolderIndex, "entry", None)
+    monkeypatch.setattr(FolderIndex, "entry_at", None)
+    assert view.newer([range(100_000)], 1) == [range(6, 8), range(99_998, 99_999)]

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.core.errors import NoSuchMailbox
+from gateway.core.objectid import object_id
 from gateway.core.types import AccountId, Flags, FolderId, MessageId, ModSeq, SystemFlag, Uid
 from gateway.store.api import (
     Applied,
@@ -426,6 +427,32 @@ async def test_object_ids_are_derived_where_none_was_given_and_equal_for_one_mes
     assert first != (await store.find(two, ids("b")))["b"].email_id
 
 
+async def test_an_inherited_email_id_outlives_the_row_it_came_with(store: Store) -> None:
+    """Outlook moves a copy, or changed content, to another folder: a row ends and another begins."""
+    one = await ready(store, "a", id="F")
+    await store.apply(one, [told("copy", email_id="Msource")], [])
+    changed = (await store.apply(one, [told("a", new_generation=True)], [])).rows[0].email_id
+    await store.apply(one, [], ids("a", "copy"))
+    two = await ready(store, "a", id="G")  # staged there by a first sync
+    await store.apply(two, [told("copy", email_id=object_id("M", "copy"))], [])
+    found = await store.find(two, ids("a", "copy"))
+    assert (found["a"].email_id, found["copy"].email_id) == (changed, "Msource")
+    assert changed != object_id("M", "a")
+    again = (await store.apply(two, [told("a", new_generation=True)], [])).rows[0].email_id
+    assert again not in (changed, object_id("M", "a"))
+
+
+async def test_a_thread_id_once_told_stays_until_the_content_changes(store: Store) -> None:
+    key = await ready(store, "a")
+    await store.apply(key, [told("a", thread_id="T1")], [])
+    await store.apply(key, [told("a", thread_id="T2", flags=SEEN)], [])
+    assert (await store.find(key, ids("a")))["a"].thread_id == "T1"
+    await store.apply(key, [told("a", thread_id="T2", new_generation=True)], [])
+    assert (await store.find(key, ids("a")))["a"].thread_id == "T2"
+    await store.apply(key, [told("a", new_generation=True)], [])
+    assert (await store.find(key, ids("a")))["a"].thread_id == "T2"
+
+
 async def test_the_link_is_stored_with_the_rows(state: State) -> None:
     store = await state.open(NOW + 5)
     key = await ready(store)
@@ -548,6 +575,25 @@ async def test_tombstones_are_bounded_and_since_says_when_they_are_not_enough(st
     assert recent.gone == delta.gone
 
 
+async def test_expunged_is_since_without_rows(store: Store) -> None:
+    names = [f"m{n:02}" for n in range(20)]
+    key = await ready(store, *names)
+    start = (await fresh(store)).modseq
+    assert await store.expunged(key, start) == []
+    for name in reversed(names[:3]):
+        await store.apply(key, [], ids(name))
+    assert await store.expunged(key, start) == [1, 2, 3]
+    assert await store.expunged(key, ModSeq(start + 1)) == [1, 2]
+    for name in names[3:]:
+        await store.apply(key, [], ids(name))
+    assert await store.expunged(key, start) is None
+    delta = await store.since(key, ModSeq((await fresh(store)).modseq - 1))
+    assert await store.expunged(key, ModSeq(delta.modseq - 1)) == [uid for uid, _ in delta.gone]
+    assert await store.expunged(key, delta.modseq) == []
+    with pytest.raises(NoSuchMailbox):
+        await store.expunged(key + 99, start)
+
+
 async def test_many_expunged_at_once_beyond_the_bound(store: Store) -> None:
     names = [f"m{n:02}" for n in range(20)]
     key = await ready(store, *names)
@@ -566,7 +612,10 @@ async def test_counts_of_a_folder(store: Store) -> None:
     await store.take_recent(key)
     both = Flags(SystemFlag.SEEN | SystemFlag.DELETED)
     applied = await store.apply(key, [told("c", flags=DELETED, size=1), told("d", flags=both)], [])
-    assert await store.counts(key) == Counts(4, 2, 2, 2, 13, 1005, applied.modseq)
+    assert await store.counts(key) == Counts(4, 2, 2, 2, 13, 1005, applied.modseq, 1, 13, 4)
+    await store.apply(key, [told("b", size=70, size_exact=True)], [])
+    counts = await store.counts(key)
+    assert (counts.size, counts.estimated, counts.unseen_by_us) == (76, 6, 3)
 
 
 async def test_recent_is_taken_once(store: Store) -> None:
@@ -592,6 +641,17 @@ async def test_facts_are_pinned_by_the_first_and_structures_filled_in_once(store
     assert await store.put_facts(ALICE, {a: first}) == {a: filled}
     assert await store.facts(ALICE, ids("a", "b")) == {a: filled}
     assert await store.facts(BOB, ids("a")) == {}
+
+
+async def test_previews_are_filled_in_where_none_was_made(store: Store) -> None:
+    a, b = ids("a", "b")
+    nothing = Facts(b"H", b"E", None, b"(structure)", b"(basic)")
+    await store.put_facts(ALICE, {a: nothing, b: Facts(b"H", b"E", "")})
+    assert await store.facts(ALICE, [a]) == {a: nothing}
+    await store.put_previews(ALICE, {a: "made", b: "made", MessageId("c"): "made"})
+    await store.put_previews(ALICE, {a: "again"})
+    found = await store.facts(ALICE, ids("a", "b", "c"))
+    assert found == {a: Facts(b"H", b"E", "made", b"(structure)", b"(basic)"), b: Facts(b"H", b"E", "")}
 
 
 async def test_the_first_pin_wins_and_the_loser_adopts(state: State) -> None:
@@ -827,3 +887,55 @@ async def test_texts_of_messages_that_are_gone_are_swept(store: Store) -> None:
     assert len(await store.texts(ALICE, [row.email_id for row in rows])) == 2
     await store.sweep()
     assert list(await store.texts(ALICE, [row.email_id for row in rows])) == [rows[1].email_id]
+
+
+# -- annotations --
+
+
+async def test_annotations_belong_to_a_folder_or_to_the_account_and_outlive_a_restart(state: State) -> None:
+    store = await state.open()
+    one, other = await a_folder(store, "F"), await a_folder(store, "G")
+    await store.put_annotations(ALICE, one.key, {"/private/b": b"\0\xff", "/private/a": b""})
+    await store.put_annotations(ALICE, other.key, {"/private/a": b"other"})
+    await store.put_annotations(ALICE, None, {"/shared/comment": b"server"})
+    await store.put_annotations(ALICE, None, {"/shared/comment": b"again"})
+    await store.close()
+    store = await state.open()
+    assert list((await store.annotations(ALICE, one.key)).items()) == [
+        ("/private/a", b""), ("/private/b", b"\0\xff"),
+    ]  # fmt: skip
+    assert await store.annotations(ALICE, None) == {"/shared/comment": b"again"}
+    assert await store.annotations(BOB, None) == {}
+    assert await store.annotations_of_all(ALICE, ["/private/a", "/shared/comment"]) == {
+        one.key: {"/private/a": b""}, other.key: {"/private/a": b"other"},
+    }  # fmt: skip
+    counted = [b"/private/b\0\xff", b"/private/a", b"/private/aother", b"/shared/commentagain"]
+    assert await store.annotation_octets(ALICE) == sum(map(len, counted))
+
+
+async def test_annotations_follow_a_rename_and_go_with_their_folder(store: Store) -> None:
+    folder = await a_folder(store)
+    await store.put_annotations(ALICE, folder.key, {"/private/a": b"1", "/private/b": b"2"})
+    await store.put_folders(ALICE, [FolderUpsert(folder.id, name="New", parent=FolderId("P"))], [], link=None)
+    assert await store.annotations(ALICE, folder.key) == {"/private/a": b"1", "/private/b": b"2"}
+    await store.put_annotations(ALICE, folder.key, {"/private/a": None, "/private/none": None})
+    assert await store.annotations(ALICE, folder.key) == {"/private/b": b"2"}
+    await store.put_folders(ALICE, [], [folder.id], link=None)
+    assert await store.annotations(ALICE, folder.key) == {}
+    assert await store.annotation_octets(ALICE) == 0
+    with pytest.raises(NoSuchMailbox):
+        await store.put_annotations(ALICE, folder.key, {"/private/a": b"late"})
+    again = await a_folder(store)
+    assert await store.annotations(ALICE, again.key) == {}
+
+
+async def test_storage_counts_what_was_synced_and_counts_tell_what_is_deleted(store: Store) -> None:
+    folder = await a_folder(store)
+    await a_folder(store, "Cold", total=7)
+    rows = [told("a", size=10, internal_date=1), told("b", size=5, flags=DELETED, internal_date=2)]
+    await store.stage(folder.key, rows, link=None)
+    assert await store.storage(ALICE) == (0, 0)
+    await store.finish_first_sync(folder.key, link="x")
+    assert await store.storage(ALICE) == (2, 15)
+    assert await store.storage(BOB) == (0, 0)
+    assert (await store.counts(folder.key)).deleted_size == 5
