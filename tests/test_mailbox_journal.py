@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,12 @@ from mailbox_world import ACCOUNT, World, world
 
 import gateway.mailbox
 from gateway.graph.errors import Denied, Unreachable
+from gateway.mailbox.account import BACKGROUND_RETRY, MEND_AFTER, MailboxAccount
+from gateway.mailbox.hub import Hubs
 from gateway.mailbox.journal import RECOVERIES, recover
+from gateway.mailbox.spool import SpoolBudget
 from gateway.mailbox.transfer import MoveWork
-from gateway.mailbox.work import begin, done, settled, whole
+from gateway.mailbox.work import abandon, begin, done, settled, whole
 
 
 @pytest.fixture
@@ -91,3 +94,47 @@ async def test_whole_outlives_its_waiter() -> None:
     gate.set()
     await settled()
     assert reached == [True]
+
+
+async def mending(w: World) -> asyncio.Task[None]:
+    account = MailboxAccount(w.ctx, Hubs(w.store, change_log=10), None, SpoolBudget(1))  # type: ignore[arg-type]
+    return asyncio.create_task(account._mend())
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    for _ in range(5000):
+        if await condition():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("it does not come true")
+
+
+async def test_work_that_ended_amid_what_it_did_is_mended_in_the_same_process(w: World) -> None:
+    task = await mending(w)
+    await move_row(w)
+    await asyncio.sleep(0.01)
+    assert await kinds(w) == ["move"]  # it may still be running
+    (row,) = await w.store.journal(ACCOUNT)
+    abandon(w.ctx, row.id)
+
+    async def mended() -> bool:
+        return await kinds(w) == []
+
+    await until(mended)
+    assert w.clock.slept == [MEND_AFTER]
+    task.cancel()
+
+
+async def test_mending_waits_until_graph_can_be_asked_again(w: World) -> None:
+    task = await mending(w)
+    await move_row(w)
+    w.graph.fail("get", Unreachable(""))
+    (row,) = await w.store.journal(ACCOUNT)
+    abandon(w.ctx, row.id)
+
+    async def mended() -> bool:
+        return await kinds(w) == []
+
+    await until(mended)
+    assert w.clock.slept == [MEND_AFTER, BACKGROUND_RETRY]
+    task.cancel()

@@ -33,7 +33,7 @@ from gateway.mailbox.arrival import (
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.local import epoch
 from gateway.mailbox.replies import is_message_gone, refusal
-from gateway.mailbox.work import begin, done, payload_of, update, whole
+from gateway.mailbox.work import abandon, begin, done, payload_of, update, whole
 from gateway.store.api import FolderRow, JournalRow, MessageRow
 
 AT_ONCE = 400  # messages of one journal row, whose payload is bounded
@@ -130,12 +130,14 @@ class _Copy:
             raise result
 
     async def _undo(self) -> None:
-        """Take back what was copied. Should that fail as well, the journal does it at the next start."""
+        """Take back what was copied. Should that fail as well, the journal does it soon."""
         results = await move_all(self._ctx, [message.id for _, message in self._made])
-        if self._unsure or not all(isinstance(each, Message) or is_message_gone(each) for each in results):
-            return
+        undone = all(isinstance(each, Message) or is_message_gone(each) for each in results)
         for row in self._journal:
-            await done(self._ctx, row)
+            if self._unsure or not undone:
+                abandon(self._ctx, row)
+            else:
+                await done(self._ctx, row)
 
     async def _land(self) -> Pairs:
         ctx = self._ctx
@@ -247,6 +249,8 @@ class _Move:
         await leave(ctx, self.source.key, [*(row.id for row, _ in moved), *self.gone])
         if clean:
             await done(ctx, journal)
+        else:
+            abandon(ctx, journal)
         return paired(moved, applied)
 
     async def _settled(self, ids: Sequence[MessageId], results: Sequence[Result]) -> list[Result]:
