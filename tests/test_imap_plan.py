@@ -145,3 +145,60 @@ def test_a_row_without_what_was_needed_is_a_message_that_went_away() -> None:
     assert plan.complete(row())
     assert not plan.complete(without_body)
     assert not plan.complete(without_meta)
+
+
+ENCODED = (
+    b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Transfer-Encoding: base64\r\n\r\nAAEC\r\n"
+    b"--b\r\nContent-Transfer-Encoding: x-new\r\n\r\nabc\r\n--b--\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("items", "form", "octets"),
+    [
+        (b"BINARY[1]", b"~", b"\0\1\2"),
+        (b"BINARY[1]<1.9>", b"", b"\1\2"),
+        (b"BINARY.PEEK[1]<0.1>", b"~", b"\0"),
+        (b"BINARY[1]<3.1>", b"", b""),
+        (b"BINARY[]", b"", ENCODED),
+    ],
+)
+def test_a_literal8_is_used_where_nul_is_in_what_is_sent(items: bytes, form: bytes, octets: bytes) -> None:
+    found = plan_for(parse_items(items), False).streamed[0][1](row(ENCODED))
+    assert found is not None
+    assert (found.form, found.size, b"".join(found.slices())) == (form, len(octets), octets)
+
+
+@pytest.mark.parametrize(
+    ("items", "can"),
+    [
+        (b"BINARY[1]", True),
+        (b"BINARY[2]", False),
+        (b"(BINARY[1] BINARY.SIZE[2])", False),
+        (b"BINARY[9]", True),
+    ],
+)
+async def test_unknown_encodings_are_found_before_anything_is_said(items: bytes, can: bool) -> None:
+    assert await plan_for(parse_items(items), False).can_decode(row(ENCODED)) is can
+
+
+def test_binary_sets_seen_and_its_size_does_not() -> None:
+    assert plan_for(parse_items(b"BINARY[1]"), False).marks_seen
+    assert not plan_for(parse_items(b"(BINARY.PEEK[1] BINARY.SIZE[1])"), False).marks_seen
+
+
+def test_lazy_needs_no_request_and_gives_way_to_a_plain_preview() -> None:
+    assert plan_for(parse_items(b"PREVIEW (LAZY)"), False).need == Need.FACTS
+    both = plan_for(parse_items(b"(PREVIEW (LAZY) PREVIEW)"), False)
+    assert both.need == Need.META | Need.PREVIEW and len(both.inline) == 1
+    assert plan_for(parse_items(b"(EMAILID THREADID SAVEDATE)"), False).need == Need.STORED
+
+
+def test_object_ids_and_dates_not_known_are_nil() -> None:
+    bare = row()
+    bare.thread_id = ObjectId("")
+    plan = plan_for(parse_items(b"(EMAILID THREADID SAVEDATE PREVIEW)"), False)
+    bare.meta = None
+    assert [render(bare) for render in plan.inline] == [
+        b"EMAILID (E)", b"THREADID NIL", b"SAVEDATE NIL", b"PREVIEW NIL",
+    ]  # fmt: skip

@@ -167,6 +167,15 @@ def test_row_of_a_message() -> None:
     assert len(row.email_id) == 25 and row.email_id.isalnum()
 
 
+@pytest.mark.parametrize(("born_here", "saved"), [(True, 1767323045), (False, 1767409446)])
+def test_a_save_date_is_never_too_early(born_here: bool, saved: int) -> None:
+    """Only a folder where mail comes into being tells by its creation; elsewhere it may have been moved to."""
+    listed = message(created_date_time="2026-01-02T03:04:05Z", last_modified_date_time="2026-01-03T03:04:06Z")
+    assert upsert_of(listed, None, MAP, born_here=born_here).save_date == saved
+    known = MessageRow(Uid(1), MessageId("AAkA1"), ModSeq(1), flags(), 1, 99, True, "Mx", "", 7, "", 0)
+    assert upsert_of(listed, None, MAP, known=known, born_here=born_here).save_date is None
+
+
 def test_a_known_row_keeps_its_email_id_date_and_exact_size() -> None:
     known = MessageRow(Uid(1), MessageId("AAkA1"), ModSeq(1), flags(), 1, 99, True, "Mx", "", 0, "", 0)
     row = upsert_of(

@@ -38,6 +38,7 @@ LOGGED_IN = (
     b"SAVEDATE",  # RFC 8514
     b"PREVIEW",  # RFC 8970
     b"STATUS=SIZE",  # RFC 8438
+    b"PARTIAL",  # RFC 9394
     b"CONDSTORE",  # RFC 7162
     b"QRESYNC",  # RFC 7162
     b"UIDONLY",  # RFC 9586
