@@ -33,8 +33,10 @@ async def _journalled(ctx: AccountContext, inbox: FolderRow, target: FolderRow) 
     journal = await begin(ctx, KIND, InboxWork(inbox.id, target.id, inbox.uid_next))
     try:
         await _move(ctx, inbox, target, inbox.uid_next)
-    finally:  # done, or refused and the client told: what did not go stays
+    except GatewayError:  # the client is told: what did not go stays
         await done(ctx, journal)
+        raise
+    await done(ctx, journal)
 
 
 async def _move(ctx: AccountContext, inbox: FolderRow, target: FolderRow, below: int) -> None:
