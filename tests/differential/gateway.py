@@ -41,6 +41,8 @@ PASSWORD = "demo"
 class Passwords:
     """Every user of the emulator has the one password; argon2 takes its time on purpose."""
 
+    scram = False
+
     async def check(self, user: str, password: str) -> str:
         if password != PASSWORD:
             raise AuthenticationFailed("Wrong user name or password")
