@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -354,7 +355,9 @@ def test_tag_of(line: bytes, tag: bytes | None) -> None:
 CONVERSATION = (
     b"a LOGIN {3}\r\njoe {4+}\r\npass\r\nb NOOP\n\r\nc APPEND INBOX {20+}\r\n" + b"0123456789" * 2 + b"\r\n"
     b"d APPEND {5+}\r\nINBOX {2}\r\nhi (\\Seen) {0+}\r\n\r\ne " + b"x" * 90 + b" {3+}\r\nabc\r\r\n"
-    b"f X {17+}\r\n" + b"y" * 17 + b"{1}\r\ng X {17}\r\nh X {2+}\r\n\r\n{0+}\r\n\r\ni DONE\r\n"
+    b"f X {17+}\r\n" + b"y" * 17 + b"{1}\r\ng X {17}\r\nh X {2+}\r\n\r\n{0+}\r\n\r\n"
+    b"j APPEND x {3+}\r\nabc (\\Seen) ~{4}\r\n\0\0\r\n UTF8 (~{1+}\r\nx)\r\n"
+    b"k UID REPLACE 4 {5+}\r\nINBOX (\\Seen) {3+}\r\nabc\r\nl REPLACE * x ~{2}\r\nhi\r\ni DONE\r\n"
 )
 DECISIONS = [Framer.stream_literal, Framer.refuse_literal, Framer.accept_literal]
 
@@ -370,7 +373,8 @@ def test_byte_by_byte_and_every_single_split_equal_the_whole(decide: Decide) -> 
 
 tokens = st.sampled_from(
     [b"\r\n", b"\n", b"\r", b" ", b"a ", b"a APPEND x ", b"a APPEND ", b"{3+}\r\n", b"{3}\r\n", b"{17+}\r\n",
-     b"{0+}\r\n", b"~{2+}\r\n", b"{900+}\r\n", b"x" * 40, b"abc", b"{", b"}", b"+", b"\0"]
+     b"{0+}\r\n", b"~{2+}\r\n", b"{900+}\r\n", b"x" * 40, b"abc", b"{", b"}", b"+", b"\0",
+     b"a UID REPLACE 4 x ", b"a REPLACE * "]
 )  # fmt: skip
 
 
@@ -383,6 +387,62 @@ def test_cuts_never_show(data: bytes, draw: st.DataObject, login: bool) -> None:
     whole = run([data], decide, login=login)
     assert run(pieces, decide, login=login) == whole
     assert run([b"%c" % octet for octet in data], decide, login=login) == whole
+
+
+# -- several messages; REPLACE; LITERAL- --
+
+
+def test_the_messages_of_one_command_come_one_after_another() -> None:
+    assert one(b"a APPEND x {3+}\r\nabc (\\Seen) ~{2}\r\nhi {0+}\r\n\r\n") == [
+        LiteralHeader((b"a APPEND x {3+}",), 3, False),
+        Chunk(b"abc", True),
+        LiteralHeader((b" (\\Seen) ~{2}",), 2, True, True),
+        Chunk(b"hi", True),
+        LiteralHeader((b" {0+}",), 0, False),
+        Chunk(b"", True),
+        Frame((b"",)),
+    ]
+
+
+def test_each_message_has_a_line_of_its_own_to_fill() -> None:
+    data = b"a APPEND x {1+}\r\n" + b"x (" + b"y" * 50 + b") {1+}\r\n"
+    assert (
+        sum(isinstance(event, LiteralHeader) for event in one(data + b"x (" + b"y" * 50 + b") {1+}\r\nx\r\n"))
+        == 3
+    )
+    assert one(data + b"x (" + b"y" * 80 + b") {1+}\r\nx\r\n")[-1] == TooLong(b"a", Excess.LINE)
+
+
+@pytest.mark.parametrize("verb", [b"REPLACE 4", b"replace *", b"UID REPLACE 4", b"uid replace 99"])
+def test_the_message_of_replace_is_streamed(verb: bytes) -> None:
+    assert one(b"a %b x {2+}\r\nhi\r\n" % verb) == [
+        LiteralHeader((b"a %b x {2+}" % verb,), 2, False),
+        Chunk(b"hi", True),
+        Frame((b"",)),
+    ]
+    assert one(b"a %b {1+}\r\nx {2+}\r\nhi\r\n" % verb)[0] == LiteralHeader(
+        (b"a %b {1+}" % verb, b"x", b" {2+}"), 2, False
+    )
+    assert isinstance(one(b"a %b x {2+}\r\nhi\r\n" % verb, login=False)[0], Frame)
+
+
+MINUS = replace(TINY, unannounced_literal=4)
+
+
+@pytest.mark.parametrize("command", [b"a X", b"a APPEND x", b"a UID REPLACE 4 x"])
+def test_an_unannounced_literal_has_a_bound_of_its_own(command: bytes) -> None:
+    def events(size: int, plus: bytes = b"+") -> list[Event]:
+        octets = b"" if not plus else b"y" * size
+        return run([b"%b {%d%b}\r\n" % (command, size, plus), octets, b"\r\nb NOOP\r\n"], limits=MINUS)
+
+    assert events(5) == [TooLong(b"a", Excess.UNANNOUNCED), Frame((b"b NOOP",))]
+    assert not isinstance(events(4)[0], TooLong) and not isinstance(events(5, b"")[0], TooLong)
+
+
+def test_an_unannounced_literal_too_large_behind_a_message_ends_the_command() -> None:
+    data = b"a APPEND x {5}\r\nabcde {5+}\r\nabcde {1+}\r\nx\r\nb NOOP\r\n"
+    events = run([data], limits=MINUS)
+    assert events[2:] == [TooLong(b"a", Excess.UNANNOUNCED), Frame((b"b NOOP",))]
 
 
 # -- linear time --
