@@ -24,7 +24,7 @@ REPORT = HERE / "COVERAGE.md"
 MUSTS = HERE / "musts.toml"
 PLAYED = 3  # transcripts named in a row before it says how many more there are
 
-_NAME = re.compile(r"(\d{4})-([A-Z0-9][A-Za-z0-9.]*)-")
+_NAME = re.compile(r"(\d{4})-((?:\d{1,2}|[A-F])(?:\.\d+)*)-")
 _ONE = r"(?:\d+|[A-F])(?:\.\d+)*(?![\w.])"
 _WHERE = re.compile(rf"RFC (\d{{4}})((?: (?:appendix )?{_ONE},?)*)")
 _SECTION = re.compile(_ONE)
@@ -40,6 +40,7 @@ class Must:
     says: str
     shown: tuple[str, ...] = ()
     elsewhere: str = ""
+    moot: str = ""  # why there is nothing to show
 
 
 def first_line(path: Path) -> str:
@@ -57,11 +58,8 @@ def sections(path: Path) -> set[Section]:
 
 
 def musts() -> list[Must]:
-    rows = tomllib.loads(MUSTS.read_text())["must"]
-    return [
-        Must(row["section"], row["says"], tuple(row.get("shown", ())), row.get("elsewhere", ""))
-        for row in rows
-    ]
+    rows = tomllib.loads(MUSTS.read_text()).get("must", [])
+    return [Must(**{**row, "shown": tuple(row.get("shown", ()))}) for row in rows]
 
 
 def order(section: str) -> tuple[tuple[int, str], ...]:
@@ -96,7 +94,7 @@ def _names(found: list[str]) -> str:
 
 
 def _must_row(must: Must) -> str:
-    return f"| {must.section} | {must.says} | {', '.join(must.shown) or must.elsewhere} |"
+    return f"| {must.section} | {must.says} | {', '.join(must.shown) or must.elsewhere or must.moot} |"
 
 
 if __name__ == "__main__":
