@@ -11,6 +11,7 @@ import pytest
 
 from gateway.core.errors import GatewayError
 from gateway.core.types import Flags
+from gateway.graph.errors import GraphError
 from gateway.mailbox.account import MailboxAccount
 from tests.account_world import Site, account_world, mime
 
@@ -41,7 +42,8 @@ def cut(account: MailboxAccount, step: int, *names: str, done: bool) -> None:
             count += 1
             if count == step:
                 if done:
-                    await call(*args, **more)
+                    with contextlib.suppress(GraphError):
+                        await call(*args, **more)
                 raise CrashError
             return await call(*args, **more)
 
@@ -77,7 +79,7 @@ async def test_a_rename_round_two_neighbours_is_undone_at_every_step(s: Site, st
     account = await s.account()
     for name in ("A/x", "A/y", "B/x"):
         await account.create(name)
-    mine = (await s.append("A/x", mime("mine"), Flags())).uid
+    mine = (await s.append("A/x", mime("mine"), Flags())).uids[0]
     cut(account, step, "move_folder", "rename_folder", done=done)
     account = await crash_and_come_back(s, account, "A/x", "B/y")
     assert {"A/x", "A/y", "B/x"} == {name for name in await fresh(account) if name[:2] in ("A/", "B/")}
