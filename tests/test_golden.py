@@ -10,8 +10,9 @@ from golden.options import Options
 from golden.runner import MismatchError, play, read_script, same_requests, transcripts
 from golden.update import update
 
-ANNOUNCED = {"2177", "2342", "2971", "3348", "3501", "3691", "4315", "4731", "4959", "5161", "5258", "5819",
-             "6154", "6851", "7162", "7888", "7889", "9051", "9586", "9738"}  # fmt: skip
+ANNOUNCED = {"2177", "2342", "2971", "3348", "3501", "3691", "4315", "4731", "4959", "4978", "5161",
+             "5258", "5802", "5819", "6154", "6851", "7162", "7677", "7888", "7889", "8437", "9051",
+             "9585", "9586", "9738"}  # fmt: skip
 
 
 def read(path: Path) -> str:
