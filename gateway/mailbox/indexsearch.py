@@ -55,7 +55,7 @@ class IndexSearch:
         middle = len(dates) // 2
         whole = True
         for half in (dates[:middle], dates[middle:]):
-            if not half or len(half) == len(dates) or not self._calls:
+            if not half or len(half) == len(dates) or self._calls <= 0:
                 return found, False
             first, last = _day(half[0]), _day(half[-1])
             some, full = await self._ask(kql.received(query, first - _DAY, last + _DAY))
