@@ -33,6 +33,18 @@ def flagged(seq: int, uid: int, modseq: int, flags: Flags = SEEN) -> Flagged:
     return Flagged(seq, Uid(uid), flags, False, modseq)
 
 
+def test_a_view_that_dropped_recent_has_none_and_gets_none() -> None:
+    index = folder(3, 5)
+    view = view_of(index, recent_from=1, takes_recent=True)
+    assert (view.recent, view.is_recent(5)) == (2, True)
+    view.drop_recent()
+    assert (view.recent, view.is_recent(5)) == (0, False)
+    index.merge(2, [row(9, 2)], [])
+    assert view.drain(expunge=True) == [Exists(3, 0)]
+    assert not view.is_recent(9)
+    assert index.recent_floor == 10  # this session has been told: no other is the first
+
+
 def test_a_new_view_has_heard_everything() -> None:
     view: View = view_of(folder(3, 5, 9))
     assert (view.count, list(view.uids), view.seq(5), view.seq(4), view.seq(99)) == (3, [3, 5, 9], 2, 0, 0)
