@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.core.errors import BadCommand
 from gateway.wire import chars
+from gateway.wire.frame import Frame
+from gateway.wire.grammar import parse
 
 ALL = frozenset(range(256))
 CHAR = frozenset(range(0x01, 0x80))
@@ -85,3 +88,51 @@ def test_literal_header(text: bytes) -> None:
 )
 def test_not_a_literal_header(text: bytes) -> None:
     assert not chars.LITERAL_HEADER.search(text)
+
+
+# -- the same in the parser: each octet in the middle of each terminal of a whole command --
+
+# RFC 9051 section 9, ATOM-CHAR, octet by octet
+ATOM_TABLE = b"!#$&'+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[^_`abcdefghijklmnopqrstuvwxyz|}~"
+HIGH = bytes(range(0x80, 0x100))
+CONTROLS = bytes((*range(0x01, 0x0A), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F))  # without NUL, LF and CR
+PRINTED = bytes(range(0x20, 0x7F))
+
+
+def without(table: bytes, octets: bytes) -> bytes:
+    return table.translate(None, octets)
+
+
+IN_COMMANDS = {
+    # a command with %c, and the octets it may be
+    b"t%ct NOOP": without(ATOM_TABLE, b"+") + b"]",
+    b"a LOGIN x%cy p": ATOM_TABLE + b"]",
+    b'a LOGIN "x%cy" p': CONTROLS + without(PRINTED, b'"\\') + HIGH,
+    b'a LOGIN "x\\%cy" p': b'"\\',
+    b"a STORE 1 FLAGS (x%cy)": ATOM_TABLE + b" ",
+    b"a STORE 1 FLAGS (\\x%cy)": ATOM_TABLE + b" ",
+    b"a SEARCH KEYWORD x%cy": ATOM_TABLE,
+    b'a LIST "" x%cy': without(ATOM_TABLE, b"&") + b"]%*",
+    b"a ENABLE x%cy": ATOM_TABLE + b" ",
+    b"a AUTHENTICATE PLAIN A%cAA": b"+/0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz",
+    b"a COPY 1%c2 x": b":,0123456789",
+}
+
+
+@pytest.mark.parametrize("command", IN_COMMANDS)
+def test_every_octet_in_every_terminal(command: bytes) -> None:
+    taken = bytes(octet for octet in range(256) if parses(command % octet))
+    assert taken == bytes(sorted(IN_COMMANDS[command]))
+
+
+def test_every_octet_in_a_literal() -> None:
+    taken = {octet for octet in range(256) if parses(b"a LOGIN {1}", bytes((octet,)), b" p")}
+    assert taken == set(range(1, 256))  # RFC 9051 section 9: CHAR8
+
+
+def parses(*parts: bytes) -> bool:
+    try:
+        parse(Frame(parts))
+    except BadCommand:
+        return False
+    return True
