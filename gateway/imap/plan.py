@@ -88,7 +88,7 @@ class FetchPlan:
 
     async def can_decode(self, row: Row) -> bool:
         """To be asked before the row is told. False: NO [UNKNOWN-CTE] (RFC 3516 section 4.3)."""
-        return not self.decodes or await binary.can_answer(row, self.decodes)
+        return await binary.can_answer(row, self.decodes)
 
     def complete(self, row: Row) -> bool:
         """Whether the row holds what the plan needs; it does not if the message went away meanwhile."""

@@ -201,6 +201,11 @@ BAD_ADDRESSES = frozenset((
 ))  # fmt: skip
 ALLOWED: tuple[Rule, ...] = (
     # -- FETCH --
+    Rule("Dovecot 2.3 has no OBJECTID; RFC 8474 4.2 and 4.1", r"code MAILBOXID", _only_ours),
+    Rule("CREATE says which mailbox was made; RFC 8474 4.1", r"reply code",
+         lambda ours, theirs: ours != NOTHING and str(ours[0]) == "MAILBOXID", r"\ACREATE "),
+    Rule("the line end before a delimiter, as in BODY; RFC 2046 5.1.1", r"fetch \d+ BINARY\[[\d.]+\].*",
+         _line_end_more),
     Rule("a section that is not there is NIL, Dovecot's is an empty string; RFC 3501 7.4.2 (nstring)",
          SECTION, _no_part),
     Rule("a part that is neither multipart nor message has no parts below it, Dovecot takes it for its own part 1; "

@@ -120,7 +120,7 @@ async def _tell(s: Session, plan: FetchPlan, at: Sequence[range]) -> _Told:
             if not plan.complete(row):
                 told.gone = True
                 continue
-            if not await plan.can_decode(row):
+            if plan.decodes and not await plan.can_decode(row):
                 told.undecodable = True
                 continue
             if plan.streamed:
