@@ -24,12 +24,13 @@ import uvloop
 from rich.console import Console
 
 from gateway import __version__
-from gateway.app import Gateway, StartError, check_files, configure_logging, delegated_sign_in, token_cache
+from gateway.app import Gateway, StartError, configure_logging
 from gateway.config import AccountSection, Config, ConfigError, load
 from gateway.core.errors import Unavailable
 from gateway.demo import demo_config, instructions
 from gateway.graph.errors import GraphError
 from gateway.graph.token import DevicePrompt, device_login
+from gateway.keys import check_files, delegated_sign_in, token_cache
 from gateway.mailbox.credentials import MAX_PASSWORD, hash_password, scram_of
 from gateway.store.errors import StoreError
 from gateway.store.keyfile import load_or_create_key, private_folder
