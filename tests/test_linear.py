@@ -17,11 +17,13 @@ import pytest
 from gateway.core.errors import GatewayError
 from gateway.core.limits import Limits
 from gateway.core.runs import Runs
+from gateway.graph import kql
+from gateway.mailbox.fuzzy import Words
 from gateway.mime.address import parse_addresses
 from gateway.mime.header import decoded, fields_matching, split
 from gateway.mime.params import parse_value
 from gateway.mime.part import scan
-from gateway.mime.text import body_finds
+from gateway.mime.text import body_finds, casefold_text
 from gateway.wire import mutf7
 from gateway.wire.framer import Frame, Framer
 from gateway.wire.grammar import parse
@@ -162,6 +164,12 @@ def _searched(data: bytes) -> object:
     return body_finds(data, scan(data), {"needle"})
 
 
+def _needles(n: int) -> Callable[[], object]:
+    message, needles = b"\r\n" + b"a" * 10_000, {"A" * 50 + f"B{number}" for number in range(n)}
+    part = scan(message)
+    return lambda: body_finds(message, part, needles)
+
+
 HTML = b"Content-Type: text/html\r\n\r\n"
 INPUTS: dict[str, Callable[[int], Callable[[], object]]] = {
     "line in dribbles": _dribble,
@@ -184,6 +192,10 @@ INPUTS: dict[str, Callable[[int], Callable[[], object]]] = {
     "encoded words": _on_bytes(lambda n: b"=?utf-8?Q?=C3?= =?utf-8?Q?=A9?= " * n, decoded),
     "header lines": _on_bytes(lambda n: b"X-A: b\r\n c\r\n" * n + b"\r\n", _header),
     "HTML tags": _on_bytes(lambda n: HTML + b"<" * n + b"a<b>" * n, _searched),
+    "fuzzy words": _on_bytes(lambda n: b"aaaa " * n, lambda data: Words.of("aaaa aa").fit(data.decode())),
+    "needles": _needles,
+    "folding": _on_bytes(lambda n: "\u00dfa\u0301".encode() * n, lambda data: casefold_text(data.decode())),
+    "index query": _on_bytes(lambda n: _words(n, b"w%d."), lambda data: kql.containing(data.decode())),
     "ranges": _on_bytes(lambda n: b" " * n, lambda data: Runs.of(range(0, 2 * len(data), 2)).format()),
 }
 

@@ -33,8 +33,8 @@ SEARCHED: dict[str, bytes] = {
     "recipe": _mail(
         "granny",
         "Recipe",
-        b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nSee below\r\n--b\r\n'
-        b'Content-Type: text/plain; name="stock.txt"\r\nContent-Disposition: attachment; filename="stock.txt"\r\n\r\n'
+        b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nSee below\r\n'
+        b'--b\r\nContent-Type: text/plain; name="stock.txt"\r\nContent-Disposition: attachment; filename="stock.txt"\r\n\r\n'
         b"Boil the bones\r\n--b--\r\n",
     ),
 }
