@@ -10,7 +10,7 @@ import random
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import httpx
 from argon2 import PasswordHasher
 
 from gateway.core.limits import DEFAULT_LIMITS, MIB, Limits
-from gateway.core.types import AccountId
+from gateway.core.types import AccountId, Flags, Uid
 from gateway.emulator.serve import EmulatorOptions, RunningEmulator, start
 from gateway.graph.client import GraphClient
 from gateway.graph.mail import GraphMailbox
@@ -28,14 +28,14 @@ from gateway.graph.token import MsalTokens, SignIn, app_scopes
 from gateway.imap.context import ImapSettings
 from gateway.imap.server import ImapServer
 from gateway.mailbox.account import MailboxAccount
-from gateway.mailbox.api import Incoming
 from gateway.mailbox.accounts import Directory
-from gateway.mailbox.api import Envelope
+from gateway.mailbox.api import Envelope, Incoming
 from gateway.mailbox.bodies import Bodies
 from gateway.mailbox.cache import BodyCache
 from gateway.mailbox.clock import SystemClock
 from gateway.mailbox.context import AccountContext, Settings
 from gateway.mailbox.credentials import Credentials
+from gateway.mailbox.folder import OpenFolder
 from gateway.mailbox.hub import Hubs
 from gateway.mailbox.spool import SpoolBudget
 from gateway.smtp.server import SmtpSettings, SubmissionServer
@@ -302,6 +302,21 @@ class Site:
             return await account.append(name, [Incoming(spool, flags, date)])
         finally:
             await spool.close()
+
+    async def append_all(self, name: str, raws: Sequence[bytes], *, account: MailboxAccount) -> Any:
+        """Several messages in one APPEND."""
+        async with AsyncExitStack() as stack:
+            return await account.append(name, [await self._incoming(account, raw, stack) for raw in raws])
+
+    async def replace(self, folder: OpenFolder, uid: int, raw: bytes, *, account: MailboxAccount) -> Any:
+        async with AsyncExitStack() as stack:
+            return await folder.replace(Uid(uid), folder.name, await self._incoming(account, raw, stack))
+
+    async def _incoming(self, account: MailboxAccount, raw: bytes, stack: AsyncExitStack) -> Incoming:
+        spool = account.spool(len(raw))
+        stack.push_async_callback(spool.close)
+        await spool.write(raw)
+        return Incoming(spool, Flags(), None)
 
 
 @asynccontextmanager

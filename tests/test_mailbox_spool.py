@@ -280,3 +280,25 @@ def test_a_chunk_opens_in_its_own_place_only() -> None:
     ):
         with pytest.raises(Damaged):
             other()
+
+
+async def test_commands_of_several_messages_cannot_wait_for_each_other() -> None:
+    """Each holds one message and wants another: the one that has octets already may go beyond the bound."""
+    budget = SpoolBudget(200_000)
+    first, second = MailSpool(budget, 100_000), MailSpool(budget, 100_000)
+    await first.write(b"x" * 100_000)
+    await second.write(b"x" * 100_000)
+    more, most = MailSpool(budget, 100_000, beside=first), MailSpool(budget, 100_000, beside=second)
+    await asyncio.wait_for(more.write(b"x" * 100_000), 1)
+    waiting = asyncio.ensure_future(most.write(b"x"))
+    await turns()
+    assert not waiting.done() and budget.used == 300_000  # one at a time
+    await first.close()
+    await more.close()
+    await asyncio.wait_for(waiting, 1)
+    assert budget.used == 200_000
+    await second.close()
+    assert budget.used == 100_000
+    await most.close()
+    await most.close()
+    assert budget.used == 0
