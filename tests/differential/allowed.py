@@ -280,6 +280,16 @@ ALLOWED: tuple[Rule, ...] = (
     Rule("Dovecot gives the connection up over MOVE of overlapping ranges into nowhere", ".*",
          command=r"MOVE \S+ NoSuch",
          test=lambda ours, theirs: theirs == "connection closed", ends=True),
+    # -- CONDSTORE, QRESYNC --
+    Rule("a CONDSTORE-aware client hears MODSEQ in every FETCH of flags, from Dovecot only where it is news; RFC 7162 3.1",
+         r"fetch \d+ (MODSEQ|FLAGS|UID)", _only_ours, r"\A(UID )?(FETCH|STORE) "),
+    Rule("HIGHESTMODSEQ is for who is CONDSTORE-aware; RFC 7162 3.1.2", r"code HIGHESTMODSEQ", _only_theirs,
+         r"\A(SELECT|EXAMINE) "),
+    Rule("HIGHESTMODSEQ must be told by EXPUNGE and UID EXPUNGE, and by no other; RFC 7162 3.2.7, 3.2.9", r"reply code",
+         _is(NOTHING, ("HIGHESTMODSEQ",)), r"NOOP"),
+    Rule("what another extension brought along is no news; RFC 5161 3.1", r"enabled",
+         _is(frozenset(), frozenset({"CONDSTORE"})), r"ENABLE CONDSTORE"),
+    Rule("Dovecot forgets a NOT before MODSEQ", r"search( MODSEQ)?", command=r"SEARCH NOT MODSEQ "),
     # -- SEARCH --
     Rule("the header of an embedded message is text of the body that holds it; RFC 3501 6.4.4 BODY",
          r"search|esearch (COUNT|MIN|MAX|ALL)", command=r"(BODY|TEXT) ", judge=_found_differ_in(_has_parts)),

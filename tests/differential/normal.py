@@ -70,6 +70,10 @@ class Reading:
     def rank(self, uid: int) -> int:
         return self.box.rank(uid) if self.box is not None else uid
 
+    def failed(self, number: int) -> int:
+        """Of MODIFIED: a UID's rank, or the number."""
+        return self.rank(number) if self.by_uid else self.original(number)
+
     # -- responses --
 
     def response(self, line: bytes) -> None:
@@ -179,6 +183,7 @@ CODES: dict[str, Callable[[Reading, Sequence[Tree]], tuple[Any, ...]]] = {
     "UNSEEN": lambda reading, args: (int(args[0]),),
     "CAPABILITY": lambda reading, args: (),
     "HIGHESTMODSEQ": lambda reading, args: (),
+    "MODIFIED": lambda reading, args: tuple(sorted(ranks(args[0], reading.failed))),
 }
 
 # -- FETCH items --
@@ -199,12 +204,16 @@ ITEMS: dict[str, Callable[[Reading, Tree], Any]] = {
     "FLAGS": lambda reading, value: flags(value),
     "INTERNALDATE": _date,
     "RFC822.SIZE": lambda reading, value: int(value),
+    "MODSEQ": lambda reading, value: "a number",  # each server counts for itself
 }
 
 # -- other responses --
 
 
 def _search(reading: Reading, data: tuple[Tree, ...]) -> None:
+    if data and isinstance(data[-1], tuple):  # (MODSEQ n), RFC 7162 section 3.1.6
+        *data, _ = data
+        reading.facts["search MODSEQ"] = "a number"
     numbers = map(int, data)
     rank = reading.rank if reading.by_uid else reading.original
     reading.facts["search"] = tuple(sorted(map(rank, numbers)))
@@ -219,7 +228,11 @@ def _esearch(reading: Reading, data: tuple[Tree, ...]) -> None:
     values = rest[by_uid:]
     for name, value in zip(values[::2], values[1::2], strict=True):
         label = bytes(name).decode().upper()
-        read = int(value) if label == "COUNT" else tuple(sorted(ranks(value, rank)))
+        read = (
+            "a number" if label == "MODSEQ"
+            else int(value) if label == "COUNT"
+            else tuple(sorted(ranks(value, rank)))
+        )  # fmt: skip
         reading.facts[f"esearch {label}"] = read
     reading.facts["esearch"] = "UID" if by_uid else "number"
 
@@ -252,9 +265,19 @@ def _status_response(reading: Reading, data: tuple[Tree, ...]) -> None:
     for item, value in values.items():
         if item == "UIDVALIDITY" and box is not None:
             value = box.number
+        if item == "HIGHESTMODSEQ":
+            value = 0
         if item == "UIDNEXT":
             value = _rank_next(box, value) if box is not None else 0
         reading.facts[f"status {name} {item}"] = value
+
+
+def _metadata(reading: Reading, data: tuple[Tree, ...]) -> None:
+    """With values (RFC 5464 section 4.4.1)."""
+    mailbox, pairs = _name(data[0]), data[1]
+    for entry, value in zip(pairs[::2], pairs[1::2], strict=True):
+        name = bytes(entry).decode("latin-1").lower()
+        reading.facts[f"metadata {mailbox} {name}"] = value if value is None else bytes(value)
 
 
 def _flags(reading: Reading, data: tuple[Tree, ...]) -> None:
@@ -265,12 +288,22 @@ def _ignored(reading: Reading, data: tuple[Tree, ...]) -> None:
     return None
 
 
+def _vanished(reading: Reading, data: tuple[Tree, ...]) -> None:
+    """VANISHED names what EXPUNGE would; (EARLIER) is of another time."""
+    earlier = isinstance(data[0], tuple)
+    gone = tuple(sorted(ranks(data[-1], reading.rank)))
+    name = "vanished earlier" if earlier else "vanished"
+    reading.facts[name] = tuple(sorted({*reading.facts.get(name, ()), *gone}))
+
+
 READERS: dict[bytes, Callable[[Reading, tuple[Tree, ...]], None]] = {
+    b"VANISHED": _vanished,
     b"SEARCH": _search,
     b"ESEARCH": _esearch,
     b"LIST": _list("list"),
     b"LSUB": _list("lsub"),
     b"STATUS": _status_response,
+    b"METADATA": _metadata,
     b"FLAGS": _flags,
     b"CAPABILITY": _ignored,
     b"ID": _ignored,
