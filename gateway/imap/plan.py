@@ -98,7 +98,10 @@ class FetchPlan:
 
     def say(self, session: Session, row: Row) -> None:
         """One FETCH response without literals: the hot path of a large mailbox."""
-        session.out.untagged(self._start(row), self._head(session, row), b")")
+        if self.uid_only:
+            session.out.untagged(self._start(row), self._head(session, row), b")")
+        else:
+            session.out.untagged(b"%d FETCH (%b)" % (row.seq, self._head(session, row)))
 
     async def send(self, session: Session, row: Row) -> None:
         """One FETCH response with literals. Large ones go in slices, waiting for the peer between them."""
