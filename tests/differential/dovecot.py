@@ -41,6 +41,7 @@ default_internal_group = {group}
 first_valid_uid = 1
 mail_location = sdbox:{folder}/mail/%u
 mail_fsync = never
+mail_attribute_dict = file:{folder}/mail/%u-attributes
 passdb {{
   driver = static
   args = password={password}
@@ -77,6 +78,7 @@ service stats {{
   chroot =
 }}
 protocol imap {{
+  imap_metadata = yes
   mail_max_userip_connections = 100
 }}
 """
