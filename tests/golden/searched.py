@@ -34,7 +34,7 @@ SEARCHED: dict[str, bytes] = {
         "granny",
         "Recipe",
         b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nSee below\r\n'
-        b'--b\r\nContent-Type: text/plain; name="stock.txt"\r\nContent-Disposition: attachment; filename="stock.txt"\r\n\r\n'
-        b"Boil the bones\r\n--b--\r\n",
+        b'--b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Disposition: attachment; filename="stock.txt"\r\n'
+        b"\r\nBoil the bones\r\n--b--\r\n",
     ),
 }
