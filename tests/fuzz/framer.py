@@ -15,14 +15,16 @@ from collections.abc import Iterator
 
 from gateway.core.errors import BadCommand, LimitReached
 from gateway.core.limits import Limits
+from gateway.core.types import Flags
 from gateway.wire.charset import BadCharset
-from gateway.wire.command import Command
-from gateway.wire.framer import Chunk, Event, Frame, Framer, LiteralHeader, Overflow
+from gateway.wire.command import Announcement, Command
+from gateway.wire.framer import Chunk, Event, Frame, Framer, LiteralHeader, Overflow, tag_of
 from gateway.wire.grammar import parse
-from gateway.wire.grammar_append import parse_append
+from gateway.wire.grammar_append import parse_append, parse_next
 
 LIMITS = Limits(line=400, command_literal=60, literal_before_login=30, command_total=300, append=500)
 SECONDS_PER_INPUT = 0.25
+ONE = Announcement(Flags(), None, 1)
 SEEDS = [
     b"a CAPABILITY\r\n",
     b'a ID ("name" "x" "version" NIL)\r\n',
@@ -34,6 +36,8 @@ SEEDS = [
     b"a STATUS &2D3eAA- (MESSAGES UIDNEXT UIDVALIDITY UNSEEN RECENT)\r\n",
     b'a APPEND "x" (\\Seen $Junk) "17-Jul-1996 02:44:25 -0700" {10+}\r\nA: b\r\n\r\nhi\r\n',
     b"a APPEND {1}\r\nx {600+}\r\n" + b"m" * 600 + b"\r\n",
+    b"a APPEND x {2+}\r\nhi (\\Seen) ~{3}\r\na\0b UTF8 (~{1+}\r\nx)\r\n",
+    b"a UID REPLACE 4 {1+}\r\nx (\\Draft) ~{2+}\r\nhi\r\na REPLACE * x {2}\r\nhi\r\n",
     b"a UID FETCH 1:*,5 (UID BODY.PEEK[1.2.HEADER.FIELDS (From To)]<0.100>) (CHANGEDSINCE 5 VANISHED)\r\n",
     b"a FETCH *:4 full\r\n",
     b"a STORE 1,3:5 (UNCHANGEDSINCE 7) +FLAGS.SILENT (\\Seen \\Deleted work)\r\n",
@@ -95,13 +99,17 @@ def drive(pieces: list[bytes], *, login: bool, stream: bool) -> list[Event]:
     return events
 
 
-def understand(event: Event) -> Command | None:
+def understand(event: Event) -> Command | Announcement | None:
     """Parse what can be parsed; any error but the documented ones escapes."""
     try:
         if isinstance(event, Frame):
             return parse(event, LIMITS)
         if isinstance(event, LiteralHeader):
-            return parse_append(event, LIMITS)
+            return (
+                parse_append(event, LIMITS)
+                if tag_of(event.parts[0])
+                else parse_next(event, LIMITS, after=ONE)
+            )
     except (BadCommand, LimitReached, BadCharset):
         return None
     return None
