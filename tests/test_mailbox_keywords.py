@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from gateway.core.errors import LimitReached
 from gateway.core.limits import DEFAULT_LIMITS
-from gateway.core.types import Flags, SystemFlag
-from gateway.mailbox.keywords import as_known, check, one_spelling, room
+from gateway.core.types import Flags, SystemFlag, one_spelling
+from gateway.mailbox.keywords import as_known, check, room
 from gateway.mailbox.local import KeywordMap
 
 MAP = KeywordMap(("Important",))

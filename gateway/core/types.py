@@ -77,6 +77,15 @@ class Flags:
 NO_FLAGS = Flags()
 
 
+def one_spelling(keywords: Iterable[bytes]) -> list[bytes]:
+    """Sorted, each once: keywords compare without case (RFC 9051 section 2.3.2), and Outlook's categories may differ
+    by it from message to message."""
+    found: dict[bytes, bytes] = {}
+    for keyword in sorted(keywords):
+        found.setdefault(keyword.lower(), keyword)
+    return sorted(found.values())
+
+
 class FlagOp(StrEnum):
     """STORE's three verbs, RFC 9051 section 6.4.6."""
 

@@ -11,12 +11,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from gateway.core.runs import Runs
-from gateway.core.types import SYSTEM_FLAG_NAMES, Flags, SystemFlag
+from gateway.core.types import SYSTEM_FLAG_NAMES, Flags, SystemFlag, one_spelling
 from gateway.imap.condstore import speaks_vanished, tell_highest, vanished_lines
 from gateway.imap.contexts import forget_expunged
 from gateway.imap.spec import Enabled
 from gateway.mailbox.api import Change, Exists, Expunged, Flagged
-from gateway.mailbox.keywords import one_spelling
 from gateway.wire.encode import Kind, flag_list
 
 if TYPE_CHECKING:

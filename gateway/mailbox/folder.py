@@ -15,7 +15,17 @@ from typing import Protocol
 from gateway.core.errors import Expired, GatewayError, NoPermission, NoSuchMailbox
 from gateway.core.progress import expect
 from gateway.core.runs import Runs
-from gateway.core.types import FlagChange, FlagOp, FolderId, MessageId, ModSeq, ObjectId, SystemFlag, Uid
+from gateway.core.types import (
+    FlagChange,
+    FlagOp,
+    FolderId,
+    MessageId,
+    ModSeq,
+    ObjectId,
+    SystemFlag,
+    Uid,
+    one_spelling,
+)
 from gateway.mailbox import append, changes, expunge, transfer
 from gateway.mailbox.api import (
     AppendResult,
@@ -33,9 +43,10 @@ from gateway.mailbox.bodies import Bodies
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.hub import FolderHub, Hubs
 from gateway.mailbox.index import Entry as Indexed
-from gateway.mailbox.keywords import as_known, check, one_spelling, room
+from gateway.mailbox.keywords import as_known, check, room
 from gateway.mailbox.local import KeywordMap
 from gateway.mailbox.names import Entry
+from gateway.mailbox.reach import reach
 from gateway.mailbox.replacing import Replaced
 from gateway.mailbox.resync import Known, vanished
 from gateway.mailbox.rows import RowReader
@@ -47,7 +58,7 @@ from gateway.mailbox.translate import translated
 from gateway.mailbox.view import MailboxView
 from gateway.mailbox.watch import Watches
 from gateway.store.api import FolderRow, MessageRow
-from gateway.wire.searchkey import SearchKey
+from gateway.wire.searchkey import All, SearchKey
 from gateway.wire.sortkey import Criterion, Threading
 
 NO_RELEVANCY: Mapping[int, int] = {}
@@ -163,9 +174,12 @@ class OpenFolder:
     @translated
     async def search(self, key: SearchKey) -> SearchResult:
         view = self._view
+        if isinstance(key, All):
+            return SearchResult(range(view.count))
         last = view.uids[-1] if view.count else 0
         query = Query(key, count=view.count, last_uid=last, now=self._ctx.clock.time())
-        return await Searching(self._ctx, self._account.bodies, self._row, self._reader, query).run()
+        searching = Searching(self._ctx, self._account.bodies, self._row, self._reader, query)
+        return await searching.run(reach(key, view.uids))
 
     @translated
     async def sort(

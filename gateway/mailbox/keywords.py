@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 
 from gateway.core.errors import LimitReached
 from gateway.core.limits import Limits
-from gateway.core.types import Flags
+from gateway.core.types import Flags, one_spelling
 from gateway.mailbox.local import KeywordMap
 
 CATEGORY = 255  # characters of an Outlook category, contract section 6.2
@@ -29,15 +29,6 @@ def check(asked: Iterable[bytes], present: Collection[bytes], words: KeywordMap,
         raise LimitReached(f"A keyword stands for at most {CATEGORY} characters")
     if fresh and len(known) + len(fresh) > limits.keywords_per_mailbox:
         raise LimitReached("This mailbox has as many keywords as it may have")
-
-
-def one_spelling(keywords: Iterable[bytes]) -> list[bytes]:
-    """Sorted, each once: keywords compare without case (RFC 9051 section 2.3.2), and Outlook's categories may differ
-    by it from message to message."""
-    found: dict[bytes, bytes] = {}
-    for keyword in sorted(keywords):
-        found.setdefault(keyword.lower(), keyword)
-    return sorted(found.values())
 
 
 def as_known(flags: Flags, present: Iterable[bytes]) -> Flags:
