@@ -4,13 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.imap.threadlist import thread_list
+from gateway.mailbox import threads
 from gateway.mailbox.api import Thread
-from gateway.mailbox.threads import Threadable, by_references, by_subject
+from gateway.mailbox.threads import Threadables
+
+
+class Threadable(NamedTuple):
+    at: int
+    date: int
+    subject: str
+    answers: bool
+    message_id: int
+    references: Sequence[int]
+
+
+def columns(messages: Sequence[Threadable]) -> Threadables:
+    return Threadables(*(list(column) for column in zip(*messages, strict=True))) if messages else EMPTY
+
+
+def by_references(messages: Sequence[Threadable]) -> list[Thread]:
+    return threads.by_references(columns(messages))
+
+
+def by_subject(messages: Sequence[Threadable]) -> list[Thread]:
+    return threads.by_subject(columns(messages))
+
+
+EMPTY = Threadables([], [], [], [], [], [])
 
 
 def said(forest: Sequence[Thread]) -> bytes:
@@ -129,15 +155,13 @@ def walk(forest: Sequence[Thread]) -> Iterator[Thread]:
 
 
 def numbered(messages: list[Threadable]) -> list[Threadable]:
-    for at, each in enumerate(messages):
-        each.at = at
-    return messages
+    return [each._replace(at=10 * at) for at, each in enumerate(messages)]
 
 
 @given(st.lists(ANY, max_size=12).map(numbered))
 def test_every_message_once(messages: list[Threadable]) -> None:
     for forest in (by_references(messages), by_subject(messages)):
-        assert sorted(t.at for t in walk(forest) if t.at is not None) == list(range(len(messages)))
+        assert sorted(t.at for t in walk(forest) if t.at is not None) == [each.at for each in messages]
 
 
 @given(st.lists(ANY, max_size=12).map(numbered))

@@ -11,7 +11,7 @@ from gateway.mailbox.rows import RowReader
 from gateway.mailbox.sortcolumns import SortColumns
 from gateway.mailbox.sorting import FROM_HEADERS, in_order, sent_dates, text_column
 from gateway.mailbox.sortkeys import SortKeys
-from gateway.mailbox.threads import Threadable, by_references, by_subject
+from gateway.mailbox.threads import Threadables, by_references, by_subject
 from gateway.mailbox.view import MailboxView
 from gateway.store.api import FolderRow
 from gateway.wire.sortkey import Criterion, SortKey, Threading
@@ -53,19 +53,15 @@ class Arranger:
         """Errors: those of Graph."""
         columns = await self._columns()
         rows = columns.rows(self._uids)
-        dates = sent_dates(columns, rows, self._arrivals())
-        subjects = columns.texts["subject"]
-        messages = [
-            Threadable(
-                at,
-                date,
-                subjects[row],
-                bool(columns.answers[row]),
-                columns.ids[row],
-                columns.references_of(row),
-            )
-            for at, row, date in zip(self._at, rows, dates, strict=True)
-        ]
+        subjects, answers, ids = columns.texts["subject"], columns.answers, columns.ids
+        messages = Threadables(
+            self._at,
+            sent_dates(columns, rows, self._arrivals()),
+            [subjects[row] for row in rows],
+            [answers[row] != 0 for row in rows],
+            [ids[row] for row in rows],
+            [columns.references_of(row) for row in rows],
+        )
         return by_subject(messages) if algorithm is Threading.ORDEREDSUBJECT else by_references(messages)
 
     async def _columns(self) -> SortColumns:

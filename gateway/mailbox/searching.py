@@ -63,7 +63,7 @@ class Searching:
 
     async def run(self, at: Sequence[range]) -> SearchResult:
         """`at`: the view positions to be looked at. Errors: those of Graph; LimitReached."""
-        expect(self._query.count)
+        expect(sum(map(len, at)))
         left = await self._by_rows(at)
         if left and Need.MIME in self._query.need:
             left = await self._by_texts(left)

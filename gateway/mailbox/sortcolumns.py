@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -60,8 +60,9 @@ class SortColumns:
         place = self.place
         return [place.get(uid, 0) for uid in uids]
 
-    def references_of(self, row: int) -> array[int]:
-        return self.references[self.starts[row] : self.starts[row + 1]]
+    def references_of(self, row: int) -> Sequence[int]:
+        start, end = self.starts[row], self.starts[row + 1]
+        return self.references[start:end] if start < end else ()
 
     def add(self, facts: Mapping[int, SortFacts]) -> None:
         for uid, one in facts.items():
