@@ -140,3 +140,48 @@ def _faults(world: World, early: GatewayError | None, late: GatewayError | None)
     for operation, error in (("check_append", early), ("append", late)):
         if error is not None:
             world.alice.faults[operation] = error
+
+
+SEPARATORS = st.sampled_from([b" ", b" (\\Seen) ", b' "17-Jul-1996 02:44:25 -0700" ', b" x ", b"", b"  "])
+FORM = st.sampled_from([b"{%d+}", b"~{%d+}"])
+
+
+@hypothesis_settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(SEPARATORS, FORM, st.binary(max_size=40)), min_size=1, max_size=5),
+    ERRORS,
+    st.integers(1, 9),
+)
+def test_several_messages_never_lose_their_place(
+    messages: list[tuple[bytes, bytes, bytes]], late: GatewayError | None, cut: int
+) -> None:
+    import asyncio
+
+    asyncio.run(_append_several(messages, late, cut))
+
+
+async def _append_several(
+    messages: list[tuple[bytes, bytes, bytes]], late: GatewayError | None, cut: int
+) -> None:
+    """All or none: one bad announcement, one empty message, or a failure, and nothing is there."""
+    async with serving() as world:
+        client = await world.login()
+        _faults(world, None, late)
+        pieces = [separator + form % len(data) + b"\r\n" + data for separator, form, data in messages]
+        octets = b"a APPEND INBOX" + b"".join(pieces) + b"\r\nb NOOP\r\n"
+        for start in range(0, len(octets), cut):
+            client.send(octets[start : start + cut])
+        good = all(
+            separator.strip() != b"x" and separator not in (b"", b"  ") and data
+            for separator, _, data in messages
+        )
+        reply = await client.response()
+        assert (
+            reply.startswith(b"a OK [APPENDUID ")
+            if good and late is None
+            else reply[:4] in (b"a NO", b"a BA")
+        )
+        assert await client.response() == b"b OK NOOP completed"
+        landed = [message.data for message in world.inbox.messages]
+        assert landed == ([data for _, _, data in messages] if reply.startswith(b"a OK") else [])
+        assert all(spool.closed for spool in world.alice.spools)
