@@ -483,3 +483,25 @@ def approve(emulator: RunningEmulator, prompt: DevicePrompt) -> None:
     """What the user does in the browser."""
     with httpx.Client(verify=_tls(emulator)) as browser:
         browser.post(prompt.url, data={"user_code": prompt.code, "username": ALICE}).raise_for_status()
+
+
+def landing(n: int) -> dict[str, Any]:
+    properties = [{"id": "Integer 0x0E07", "value": "1"}]
+    return {"subject": f"landed {n}", "internetMessageId": f"<landed-{n}@example.com>",
+            "singleValueExtendedProperties": properties}  # fmt: skip
+
+
+async def test_many_are_created_in_batches_in_order(bench: Bench) -> None:
+    inbox = (await bench.alice.get_folder("inbox")).id
+    made = good(await bench.alice.create_all(inbox, [landing(n) for n in range(23)]))
+    assert [
+        message.subject
+        for message in good(await bench.alice.get([each.id for each in made], fields=("id", "subject")))
+    ] == [f"landed {n}" for n in range(23)]
+
+
+async def test_creates_whose_answer_is_lost_are_unknown(quick: Bench, control: Control) -> None:
+    inbox = (await quick.alice.get_folder("inbox")).id
+    control.fault("POST", "batch", "commit-then-fail", status=0)
+    results = await quick.alice.create_all(inbox, [landing(n) for n in range(2)])
+    assert all(isinstance(result, OutcomeUnknown) for result in results)
