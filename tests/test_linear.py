@@ -18,11 +18,15 @@ from gateway.core.errors import GatewayError
 from gateway.core.limits import Limits
 from gateway.core.runs import Runs
 from gateway.graph import kql
+from gateway.imap.threadlist import thread_list
 from gateway.mailbox.fuzzy import Words
+from gateway.mailbox.threads import Threadables, by_references
 from gateway.mime.address import parse_addresses
 from gateway.mime.header import decoded, fields_matching, split
 from gateway.mime.params import parse_value
 from gateway.mime.part import scan
+from gateway.mime.sortfacts import message_ids
+from gateway.mime.subject import base_subject
 from gateway.mime.text import body_finds, casefold_text
 from gateway.wire import mutf7
 from gateway.wire.framer import Frame, Framer
@@ -170,6 +174,28 @@ def _needles(n: int) -> Callable[[], object]:
     return lambda: body_finds(message, part, needles)
 
 
+def _subject(n: int) -> Callable[[], object]:
+    """Marks of replies, blobs, forwards and blanks in front, behind and inside each other."""
+    subject = "[fwd: " * n + "[a] re [b] : " * n + "[c]" * n + " x" + " (fwd) ]" * n
+    return lambda: base_subject(subject)
+
+
+def _threads(n: int) -> Callable[[], object]:
+    """Long chains, each put under the last of the one before, from the newest to the oldest, and loops of all."""
+    every = range(1, n + 1)
+    references = [[(each * 7) % n + 1, each % n + 1] for each in every]
+    subjects, answers = ["a" if each % 3 else "" for each in every], [each % 2 == 0 for each in every]
+    messages = Threadables(range(n), [5] * n, subjects, answers, list(every), references)
+    return lambda: b"".join(thread_list(by_references(messages), lambda at: at + 1))
+
+
+def _missing(n: int) -> Callable[[], object]:
+    """Chains of messages that are not there, all with children."""
+    references = [[n + 1, *range(2 * n, 2 * n + 3), 3 * n + each] for each in range(n)]
+    messages = Threadables(range(n), [5] * n, [""] * n, [False] * n, [0] * n, references)
+    return lambda: b"".join(thread_list(by_references(messages), lambda at: at + 1))
+
+
 HTML = b"Content-Type: text/html\r\n\r\n"
 INPUTS: dict[str, Callable[[int], Callable[[], object]]] = {
     "line in dribbles": _dribble,
@@ -196,6 +222,10 @@ INPUTS: dict[str, Callable[[int], Callable[[], object]]] = {
     "needles": _needles,
     "folding": _on_bytes(lambda n: "\u00dfa\u0301".encode() * n, lambda data: casefold_text(data.decode())),
     "index query": _on_bytes(lambda n: _words(n, b"w%d."), lambda data: kql.containing(data.decode())),
+    "base subject": _subject,
+    "threads": _threads,
+    "missing messages": _missing,
+    "message ids": _on_bytes(lambda n: b"<<a <b@c> <" * n, message_ids),
     "ranges": _on_bytes(lambda n: b" " * n, lambda data: Runs.of(range(0, 2 * len(data), 2)).format()),
 }
 

@@ -939,3 +939,22 @@ async def test_storage_counts_what_was_synced_and_counts_tell_what_is_deleted(st
     assert await store.storage(ALICE) == (2, 15)
     assert await store.storage(BOB) == (0, 0)
     assert (await store.counts(folder.key)).deleted_size == 5
+
+
+# -- sort facts --
+
+
+async def test_sort_blocks_are_replaced_outlive_a_restart_and_go_with_their_folder(state: State) -> None:
+    store = await state.open()
+    one, other = await a_folder(store, "F"), await a_folder(store, "G")
+    await store.put_sort_blocks(one.key, {0: b"old", 7: b"\0seven"})
+    await store.put_sort_blocks(one.key, {0: b"new"})
+    await store.put_sort_blocks(other.key, {0: b"other"})
+    await store.close()
+    store = await state.open()
+    assert await store.sort_blocks(one.key) == {0: b"new", 7: b"\0seven"}
+    await store.put_folders(ALICE, [], [one.id], link=None)
+    assert await store.sort_blocks(one.key) == {}
+    await store.put_sort_blocks(one.key, {1: b"late"})
+    assert await store.sort_blocks(one.key) == {}
+    assert await store.sort_blocks(other.key) == {0: b"other"}

@@ -219,6 +219,27 @@ def _search(reading: Reading, data: tuple[Tree, ...]) -> None:
     reading.facts["search"] = tuple(sorted(map(rank, numbers)))
 
 
+def _sort(reading: Reading, data: tuple[Tree, ...]) -> None:
+    """In its order."""
+    rank = reading.rank if reading.by_uid else reading.original
+    reading.facts["sort"] = tuple(rank(int(number)) for number in data)
+
+
+def _thread(reading: Reading, data: tuple[Tree, ...]) -> None:
+    rank = reading.rank if reading.by_uid else reading.original
+
+    def read(tree: Tree) -> Any:
+        return tuple(map(read, tree)) if isinstance(tree, tuple) else rank(int(tree))
+
+    reading.facts["thread"] = tuple(map(read, data))
+
+
+def _partial(value: Tree, rank: Callable[[int], int]) -> tuple[Any, ...]:
+    """PARTIAL (range set): the set may be NIL."""
+    span, found = value
+    return bytes(span), () if found in (None, b"NIL") else tuple(ranks(bytes(found), rank))
+
+
 def _esearch(reading: Reading, data: tuple[Tree, ...]) -> None:
     rest = list(data)
     if rest and isinstance(rest[0], tuple):
@@ -231,6 +252,7 @@ def _esearch(reading: Reading, data: tuple[Tree, ...]) -> None:
         read = (
             "a number" if label == "MODSEQ"
             else int(value) if label == "COUNT"
+            else _partial(value, rank) if label == "PARTIAL"
             else tuple(sorted(ranks(value, rank)))
         )  # fmt: skip
         reading.facts[f"esearch {label}"] = read
@@ -300,6 +322,8 @@ READERS: dict[bytes, Callable[[Reading, tuple[Tree, ...]], None]] = {
     b"VANISHED": _vanished,
     b"SEARCH": _search,
     b"ESEARCH": _esearch,
+    b"SORT": _sort,
+    b"THREAD": _thread,
     b"LIST": _list("list"),
     b"LSUB": _list("lsub"),
     b"STATUS": _status_response,
