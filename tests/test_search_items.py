@@ -1,4 +1,4 @@
-"""SEARCH by object id and by save date: the grammar (RFC 8474 section 7, RFC 8514 section 5) and the verdict on rows."""
+"""SEARCH by object id and by save date: grammar (RFC 8474 section 7, RFC 8514 section 5) and verdicts."""
 
 from __future__ import annotations
 
