@@ -163,7 +163,7 @@ async def test_unknown_mailboxes_are_looked_for_once_and_refused(s: Site) -> Non
 async def test_rename_in_place_keeps_uids_and_uidvalidity(s: Site) -> None:
     account = await s.account()
     await account.create("Before")
-    uid = (await s.append("Before", mime("one"), SEEN)).uid
+    uid = (await s.append("Before", mime("one"), SEEN)).uids[0]
     folder = await account.open("Before", read_only=True)
     await account.rename("Before", "After")
     renamed = await account.open("After", read_only=True)
@@ -413,7 +413,7 @@ async def test_a_restart_changes_nothing_a_client_can_see_and_costs_one_request(
         async for batch in before.rows([range(before.view.count)], Need.INDEX)
         for row in batch
     }
-    assert appended.uid in rows
+    assert appended.uids[0] in rows
 
     await s.restart()
     again = await s.account()
@@ -479,7 +479,7 @@ async def test_what_lands_in_an_unsynced_folder_keeps_its_uid_above_the_reserve(
     row = await account.row("Cold")
     assert not row.ready
     if how == "append":
-        uid = (await s.append("Cold", mime("late"), SEEN)).uid
+        uid = (await s.append("Cold", mime("late"), SEEN)).uids[0]
     else:
         inbox = await account.open("INBOX", read_only=False)
         work = inbox.copy if how == "copy" else inbox.move
@@ -502,7 +502,7 @@ async def test_more_mail_than_was_reserved_goes_above_all_given_uids(s: Site) ->
     folder = await account.open("Cold", read_only=True)
     uids = list(folder.view.uids)
     assert len(uids) == len(set(uids)) == row.reserved + 6
-    assert appended.uid in uids
+    assert appended.uids[0] in uids
     assert folder.uid_next > max(uids)
     assert (await account.status(["Cold"]))[0].uid_next > max(uids)
 
