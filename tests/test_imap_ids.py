@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.imap.commands.search import search_lines
+from gateway.imap.esearch import number_lines
 from gateway.imap.ids import uid_set
 
 
@@ -29,13 +29,13 @@ def test_neighbours_join() -> None:
 @given(st.lists(st.integers(1, 2**32 - 1), max_size=300), st.integers(30, 400))
 def test_search_lines_hold_all_numbers_within_the_bound(numbers: list[int], bound: int) -> None:
     """imaplib gives up a line of a million octets; an empty result is one empty line."""
-    lines = list(search_lines(numbers, bound))
+    lines = list(number_lines(b"SEARCH", numbers, bound))
     assert all(line.startswith(b"SEARCH") and len(line) <= bound + len(b"SEARCH") for line in lines)
     assert [int(word) for line in lines for word in line.split()[1:]] == numbers
     assert len(lines) >= 1
 
 
 def test_a_search_of_150000_messages_stays_readable() -> None:
-    lines = list(search_lines(range(1, 150_001)))
+    lines = list(number_lines(b"SEARCH", range(1, 150_001)))
     assert len(lines) == 2
     assert max(map(len, lines)) < 1_000_000

@@ -215,7 +215,7 @@ BAD = [
     b'a LIST "" * RETURN (CHILDREN) x', b"a UID", b"a UID NOOP", b"a UID EXPUNGE", b"a EXPUNGE 1",
     b"a UID UID FETCH 1 FLAGS", b"a COPY 1", b"a COPY x y", b"a MOVE 0 x", b"a COPY 1:0 x", b"a COPY 01 x",
     b"a COPY 1: x", b"a COPY :1 x", b"a COPY 1,,2 x", b"a COPY , x", b"a COPY 1,2, x", b"a COPY 1:2:3 x",
-    b"a COPY ** x", b"a COPY 4294967296 x", b"a COPY 99999999999 x", b"a COPY -1 x", b"a COPY $ x",
+    b"a COPY ** x", b"a COPY 4294967296 x", b"a COPY 99999999999 x", b"a COPY -1 x", b"a COPY $,1 x", b"a COPY 1,$ x", b"a STORE $:* FLAGS x",
     b"a COPY 1 2 x", b"a STORE", b"a STORE 1", b"a STORE 1 FLAGS", b"a STORE 1 *FLAGS (x)",
     b"a STORE 1 FLAGS (\\Seen", b"a STORE 1 FLAGS (\\*)", b"a STORE 1 FLAGS (\\)", b"a STORE 1 FLAGS ((x))",
     b"a STORE 1 FLAGS.LOUD (x)", b"a STORE 1 FLAGS (x) y", b"a STORE 1 FLAGS ( x)", b"a STORE 1 FLAGS (x )",

@@ -121,9 +121,10 @@ def test_key(text: bytes, key: SearchKey) -> None:
         b"SINCE 1-Jan-20", b'SINCE "1-Jan-2020', b"LARGER", b"LARGER x", b"LARGER -1",
         b"LARGER 9223372036854775808",
         b"UID", b"UID x", b"UID 0", b"0", b"1:0", b"MODSEQ", b"MODSEQ x", b'MODSEQ "/flags/x" some 5',
-        b'MODSEQ "/flags/x" 5', b"YOUNGER 5", b"$", b"CHARSET", b"CHARSET UTF-8", b"CHARSET UTF-8 ",
+        b'MODSEQ "/flags/x" 5', b"YOUNGER 0", b"OLDER -1", b"$,1", b"1,$", b"UID $:*", b"CHARSET", b"CHARSET UTF-8", b"CHARSET UTF-8 ",
         b"RETURN", b"RETURN ALL", b"RETURN (ALL)", b"RETURN (FOO) ALL", b"RETURN (MIN ALL",
-        b"RETURN (SAVE) ALL",
+        b"RETURN (SAVE)", b"RETURN (PARTIAL) ALL", b"RETURN (PARTIAL 1:2 ALL) ALL", b"RETURN (PARTIAL 1) ALL",
+        b"RETURN (PARTIAL 1:2 PARTIAL 1:2) ALL", b"RETURN (PARTIAL 1:-2) ALL", b"RETURN ( MIN) ALL",
         b"RETURN (MIN)ALL", b"CHARSET UTF-8 RETURN (MIN) ALL", b"UNRECENT", b"UNALL", b"SENT 1-Jan-2020",
     ],
 )  # fmt: skip
