@@ -102,7 +102,7 @@ class Upsert:
 class Applied:
     """What one `apply` did: the folder's highest mod-sequence and the rows that changed, tombstones by UID.
 
-    `advanced`: this apply made that mod-sequence, one above the last. Otherwise it was so before: what made
+    `born`: so many of the rows are new. `advanced`: this apply made that mod-sequence, one above the last. Otherwise it was so before: what made
     it is another's `Applied`, which may still be on its way to whoever gathers them.
     """
 
@@ -110,6 +110,7 @@ class Applied:
     rows: list[MessageRow] = field(default_factory=list)
     gone: list[Uid] = field(default_factory=list)
     advanced: bool = False
+    born: int = 0
 
 
 @dataclass(slots=True)

@@ -6,7 +6,6 @@ is visible; otherwise the message gets a fresh one: a view can only append (RFC 
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +13,7 @@ from gateway.core.objectid import object_id
 from gateway.core.types import MessageId, ModSeq, Uid
 from gateway.store.api import Applied, MessageRow, Upsert
 from gateway.store.content import forget
+from gateway.store.db import Connection
 from gateway.store.errors import StoreError
 from gateway.store.identity import known, native, remember
 from gateway.store.rows import (
@@ -55,7 +55,7 @@ class Draft:
 
 
 def apply(
-    db: sqlite3.Connection, folder: int, upserts: Sequence[Upsert], gone: Sequence[MessageId], keep: int
+    db: Connection, folder: int, upserts: Sequence[Upsert], gone: Sequence[MessageId], keep: int
 ) -> Applied:
     """`gone` first, then `upserts` in order. Keeps at most `keep` tombstones."""
     draft = _read(db, folder, [*gone, *(upsert.id for upsert in upserts)])
@@ -69,7 +69,7 @@ def apply(
     return _write(db, draft, keep)
 
 
-def _read(db: sqlite3.Connection, folder: int, ids: Sequence[MessageId]) -> Draft:
+def _read(db: Connection, folder: int, ids: Sequence[MessageId]) -> Draft:
     columns = "account, uid_validity, uid_next, uid_last, modseq"
     account, validity, uid_next, uid_last, modseq = folder_field(db, folder, columns)
     rows = find_messages(db, folder, ids) if ids else {}
@@ -150,7 +150,7 @@ def _row(uid: Uid, id: MessageId, modseq: ModSeq, content: Content) -> MessageRo
     return MessageRow(uid, id, modseq, flags, date, size, exact == 1, email, thread, saved, etag, modified)
 
 
-def _write(db: sqlite3.Connection, draft: Draft, keep: int) -> Applied:
+def _write(db: Connection, draft: Draft, keep: int) -> Applied:
     if not draft.changed and not draft.gone:
         return Applied(ModSeq(draft.modseq))
     rows = sorted(draft.changed.values(), key=lambda row: row.uid)
@@ -167,10 +167,10 @@ def _write(db: sqlite3.Connection, draft: Draft, keep: int) -> Applied:
     remember(db, draft.account, draft.learnt)
     if gone:
         prune(db, draft.folder, keep)
-    return Applied(ModSeq(draft.modseq), rows, gone, advanced)
+    return Applied(ModSeq(draft.modseq), rows, gone, advanced, len(draft.born))
 
 
-def _write_rows(db: sqlite3.Connection, draft: Draft, rows: list[MessageRow], gone: list[Uid]) -> None:
+def _write_rows(db: Connection, draft: Draft, rows: list[MessageRow], gone: list[Uid]) -> None:
     folder = draft.folder
     db.executemany("DELETE FROM message WHERE folder = ? AND uid = ?", [(folder, uid) for uid in gone])
     db.executemany("INSERT INTO tombstone VALUES (?, ?, ?)", [(folder, draft.modseq, uid) for uid in gone])
@@ -184,7 +184,7 @@ def _write_rows(db: sqlite3.Connection, draft: Draft, rows: list[MessageRow], go
     )
 
 
-def prune(db: sqlite3.Connection, folder: int, keep: int) -> None:
+def prune(db: Connection, folder: int, keep: int) -> None:
     """Beyond `keep` tombstones the oldest go, a quarter of the bound at once so that the work stays rare."""
     (count,) = folder_field(db, folder, "tombstones")
     if count <= keep:

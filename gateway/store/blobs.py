@@ -7,11 +7,11 @@ ago than the grace time and well before the oldest journal row, so that no unfin
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 
 from gateway.core.types import AccountId, MessageId
 from gateway.store.crypt import Vault
+from gateway.store.db import Connection
 from gateway.store.errors import StoreError
 from gateway.store.rows import account_key, among, make_account
 
@@ -33,12 +33,12 @@ def _context(address: bytes, number: int) -> str:
     return f"blob/{address.hex()}/{number}"
 
 
-def touch(db: sqlite3.Connection, address: bytes, now: int) -> bool:
+def touch(db: Connection, address: bytes, now: int) -> bool:
     """Whether the blob is there already; then it counts as put now."""
     return db.execute("UPDATE blob SET touched = ? WHERE address = ?", (now, address)).rowcount > 0
 
 
-def put(db: sqlite3.Connection, address: bytes, size: int, sealed: Sequence[bytes], now: int) -> None:
+def put(db: Connection, address: bytes, size: int, sealed: Sequence[bytes], now: int) -> None:
     if touch(db, address, now):
         return
     db.execute("INSERT INTO blob (address, size, touched) VALUES (?, ?, ?)", (address, size, now))
@@ -48,46 +48,49 @@ def put(db: sqlite3.Connection, address: bytes, size: int, sealed: Sequence[byte
     )
 
 
-def chunks(db: sqlite3.Connection, address: bytes) -> list[bytes] | None:
+def chunks(db: Connection, address: bytes) -> list[bytes] | None:
     if db.execute("SELECT 1 FROM blob WHERE address = ?", (address,)).fetchone() is None:
         return None
     rows = db.execute("SELECT sealed FROM chunk WHERE address = ? ORDER BY number", (address,))
     return [piece for (piece,) in rows]
 
 
-def address_of(db: sqlite3.Connection, account: AccountId, id: MessageId) -> bytes | None:
+def address_of(db: Connection, account: AccountId, id: MessageId) -> bytes | None:
     sql = "SELECT address FROM original WHERE account = ? AND id = ?"
     row = db.execute(sql, (account_key(db, account), id)).fetchone()
     return row[0] if row else None
 
 
-def adopt(db: sqlite3.Connection, account: AccountId, id: MessageId, address: bytes) -> None:
+def adopt(db: Connection, account: AccountId, id: MessageId, address: bytes) -> None:
     """`id` refers to this blob from now on. Idempotent."""
     if db.execute("SELECT 1 FROM blob WHERE address = ?", (address,)).fetchone() is None:
         raise StoreError("no blob at this address")
-    sql = "INSERT OR REPLACE INTO original (account, id, address) VALUES (?, ?, ?)"
+    sql = (
+        "INSERT INTO original (account, id, address) VALUES (?, ?, ?)"
+        " ON CONFLICT (account, id) DO UPDATE SET address = excluded.address"
+    )
     db.execute(sql, (make_account(db, account), id, address))
 
 
-def share(db: sqlite3.Connection, account: AccountId, source: MessageId, target: MessageId) -> None:
+def share(db: Connection, account: AccountId, source: MessageId, target: MessageId) -> None:
     """COPY carries the reference; nothing happens if `source` has none."""
     address = address_of(db, account, source)
     if address is not None:
         adopt(db, account, target, address)
 
 
-def having(db: sqlite3.Connection, account: AccountId, ids: Sequence[MessageId]) -> set[MessageId]:
+def having(db: Connection, account: AccountId, ids: Sequence[MessageId]) -> set[MessageId]:
     sql = "SELECT id FROM original WHERE account = ? AND id IN (SELECT value FROM json_each(?))"
     return {id for (id,) in db.execute(sql, (account_key(db, account), among(list(ids))))}
 
 
-def octets(db: sqlite3.Connection) -> int:
+def octets(db: Connection) -> int:
     """Of all blobs together, before sealing."""
     (total,) = db.execute("SELECT COALESCE(SUM(size), 0) FROM blob").fetchone()
     return int(total)
 
 
-def sweep(db: sqlite3.Connection, before: int) -> int:
+def sweep(db: Connection, before: int) -> int:
     """Drop unreferenced blobs last put before `before` and a day before any journal row; returns how many."""
     (oldest,) = db.execute("SELECT MIN(created) FROM journal").fetchone()
     edge = before if oldest is None else min(before, oldest - HEAD_START)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -10,6 +9,7 @@ import msgspec
 from gateway.core.types import AccountId, MessageId
 from gateway.store.api import Facts, Local, Pin
 from gateway.store.crypt import Vault
+from gateway.store.db import Connection
 from gateway.store.rows import account_key, among, keyword_octets, make_account
 
 Structures = tuple[bytes | None, bytes | None]  # BODYSTRUCTURE, BODY
@@ -62,18 +62,18 @@ def _seal_structures(vault: Vault, account: AccountId, id: MessageId, facts: Fac
     return vault.seal(_pack((facts.structure, facts.basic_structure)), f"structures/{account}/{id}")
 
 
-def put_facts(db: sqlite3.Connection, account: AccountId, sealed: Mapping[MessageId, Sealed]) -> None:
+def put_facts(db: Connection, account: AccountId, sealed: Mapping[MessageId, Sealed]) -> None:
     """Insert if absent; structures are filled in once and then stay as well."""
     owner = make_account(db, account)
     db.executemany(
-        "INSERT INTO facts (account, id, listed, structures) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
-        " SET structures = excluded.structures WHERE structures IS NULL AND excluded.structures IS NOT NULL",
+        "INSERT INTO facts (account, id, listed, structures) VALUES (?, ?, ?, ?) ON CONFLICT (account, id) DO UPDATE"
+        " SET structures = excluded.structures WHERE facts.structures IS NULL AND excluded.structures IS NOT NULL",
         [(owner, id, *one) for id, one in sealed.items()],
     )
 
 
 def sealed_facts(
-    db: sqlite3.Connection, account: AccountId, ids: Iterable[MessageId]
+    db: Connection, account: AccountId, ids: Iterable[MessageId]
 ) -> list[tuple[MessageId, bytes, bytes | None]]:
     sql = (
         "SELECT id, listed, structures FROM facts"
@@ -116,7 +116,7 @@ def with_previews(
     return refilled
 
 
-def refill(db: sqlite3.Connection, account: AccountId, refilled: Iterable[Refilled]) -> None:
+def refill(db: Connection, account: AccountId, refilled: Iterable[Refilled]) -> None:
     """Only where nobody put other facts there meanwhile."""
     owner = account_key(db, account)
     sql = "UPDATE facts SET listed = ? WHERE account = ? AND id = ? AND listed = ?"
@@ -136,32 +136,33 @@ def open_pin(vault: Vault, account: AccountId, id: MessageId, sealed: bytes) -> 
     return Pin(pin.header, pin.rest_length, pin.rest_sha256, pin.content)
 
 
-def put_pin(db: sqlite3.Connection, account: AccountId, id: MessageId, sealed: bytes) -> bytes:
+def put_pin(db: Connection, account: AccountId, id: MessageId, sealed: bytes) -> bytes:
     """Insert if absent; the winner's record, for the loser to adopt."""
     owner = make_account(db, account)
-    db.execute("INSERT OR IGNORE INTO pin (account, id, sealed) VALUES (?, ?, ?)", (owner, id, sealed))
+    sql = "INSERT INTO pin (account, id, sealed) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+    db.execute(sql, (owner, id, sealed))
     (stored,) = db.execute("SELECT sealed FROM pin WHERE account = ? AND id = ?", (owner, id)).fetchone()
     return bytes(stored)
 
 
-def replace_pin(db: sqlite3.Connection, account: AccountId, id: MessageId, sealed: bytes) -> None:
+def replace_pin(db: Connection, account: AccountId, id: MessageId, sealed: bytes) -> None:
     """The pin of these octets, and no structures until they are rendered from them."""
     owner = make_account(db, account)
     db.execute(
         "INSERT INTO pin (account, id, sealed) VALUES (?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET sealed = excluded.sealed",
+        " ON CONFLICT (account, id) DO UPDATE SET sealed = excluded.sealed",
         (owner, id, sealed),
     )
     db.execute("UPDATE facts SET structures = NULL WHERE account = ? AND id = ?", (owner, id))
 
 
-def sealed_pin(db: sqlite3.Connection, account: AccountId, id: MessageId) -> bytes | None:
+def sealed_pin(db: Connection, account: AccountId, id: MessageId) -> bytes | None:
     sql = "SELECT sealed FROM pin WHERE account = ? AND id = ?"
     row = db.execute(sql, (account_key(db, account), id)).fetchone()
     return row[0] if row else None
 
 
-def forget(db: sqlite3.Connection, owner: int, ids: Sequence[MessageId]) -> None:
+def forget(db: Connection, owner: int, ids: Sequence[MessageId]) -> None:
     """Facts, pins and the reference to an original: all that was true of the old content only."""
     rows = [(owner, id) for id in ids]
     for table in ("facts", "pin", "original"):
@@ -171,7 +172,7 @@ def forget(db: sqlite3.Connection, owner: int, ids: Sequence[MessageId]) -> None
 # -- local state --
 
 
-def local(db: sqlite3.Connection, account: AccountId, ids: Sequence[MessageId]) -> dict[MessageId, Local]:
+def local(db: Connection, account: AccountId, ids: Sequence[MessageId]) -> dict[MessageId, Local]:
     sql = (
         "SELECT id, answered, forwarded, keywords FROM local"
         " WHERE account = ? AND id IN (SELECT value FROM json_each(?))"
@@ -183,10 +184,12 @@ def local(db: sqlite3.Connection, account: AccountId, ids: Sequence[MessageId]) 
     }
 
 
-def put_local(db: sqlite3.Connection, account: AccountId, states: Mapping[MessageId, Local]) -> None:
+def put_local(db: Connection, account: AccountId, states: Mapping[MessageId, Local]) -> None:
     owner = make_account(db, account)
     db.executemany(
-        "INSERT OR REPLACE INTO local (account, id, answered, forwarded, keywords) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO local (account, id, answered, forwarded, keywords) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (account, id) DO UPDATE SET answered = excluded.answered,"
+        " forwarded = excluded.forwarded, keywords = excluded.keywords",
         [
             (owner, id, int(state.answered), int(state.forwarded), keyword_octets(state.keywords))
             for id, state in states.items()

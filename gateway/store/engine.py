@@ -98,7 +98,8 @@ class Engine:
         while not self._idle.empty():
             self._idle.get().close()
 
-    async def write(self, job: Callable[[Connection], T]) -> T:
+    async def write(self, job: Callable[[Connection], T], lane: object = None) -> T:
+        """There is one lane for all."""
         loop = asyncio.get_running_loop()
         if self._thread is None:
             raise Unavailable("Store is closed")

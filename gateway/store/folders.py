@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from gateway.core.objectid import object_id
 from gateway.core.types import AccountId, FolderId, ModSeq
 from gateway.store.api import FolderRow, FolderUpsert
 from gateway.store.crypt import Vault
+from gateway.store.db import Connection
 from gateway.store.rows import account_key, folder_field, make_account
 
 COLUMNS = (
@@ -20,12 +20,12 @@ TOLD = ("parent", "name", "well_known", "hidden", "total", "unread")
 HIERARCHY = "hierarchy-link"
 
 
-def folders(db: sqlite3.Connection, vault: Vault, account: AccountId) -> list[FolderRow]:
+def folders(db: Connection, vault: Vault, account: AccountId) -> list[FolderRow]:
     sql = f"SELECT {COLUMNS} FROM folder WHERE account = ? ORDER BY key"  # noqa: S608
     return [_row(vault, account, row) for row in db.execute(sql, (account_key(db, account),))]
 
 
-def folder(db: sqlite3.Connection, vault: Vault, account: AccountId, id: FolderId) -> FolderRow | None:
+def folder(db: Connection, vault: Vault, account: AccountId, id: FolderId) -> FolderRow | None:
     sql = f"SELECT {COLUMNS} FROM folder WHERE account = ? AND id = ?"  # noqa: S608
     row = db.execute(sql, (account_key(db, account), id)).fetchone()
     return None if row is None else _row(vault, account, row)
@@ -44,7 +44,7 @@ def _row(vault: Vault, account: AccountId, row: tuple[Any, ...]) -> FolderRow:
 
 
 def put_folders(
-    db: sqlite3.Connection,
+    db: Connection,
     account: AccountId,
     upserts: Sequence[FolderUpsert],
     gone: Sequence[FolderId],
@@ -58,14 +58,14 @@ def put_folders(
             _insert(db, owner, account, upsert, now)
 
 
-def _update(db: sqlite3.Connection, owner: int, told: FolderUpsert) -> bool:
+def _update(db: Connection, owner: int, told: FolderUpsert) -> bool:
     values = [getattr(told, column) for column in TOLD]
     marks = ", ".join(f"{column} = COALESCE(?, {column})" for column in TOLD)
     sql = f"UPDATE folder SET {marks} WHERE account = ? AND id = ?"  # noqa: S608
     return db.execute(sql, (*values, owner, told.id)).rowcount > 0
 
 
-def _insert(db: sqlite3.Connection, owner: int, account: AccountId, told: FolderUpsert, now: int) -> None:
+def _insert(db: Connection, owner: int, account: AccountId, told: FolderUpsert, now: int) -> None:
     validity = _next_uid_validity(db, owner, now)
     reserved = reserve(told.total or 0)
     row = {
@@ -84,7 +84,7 @@ def reserve(total: int) -> int:
     return total + total // 10 + 1000
 
 
-def _next_uid_validity(db: sqlite3.Connection, owner: int, now: int) -> int:
+def _next_uid_validity(db: Connection, owner: int, now: int) -> int:
     """Above every one ever given in this account, and never below the clock: a store made anew starts higher."""
     (given,) = db.execute(
         "UPDATE account SET uid_validity = MAX(uid_validity + 1, ?) WHERE key = ? RETURNING uid_validity",
@@ -104,18 +104,18 @@ def open_link(vault: Vault, sealed: bytes, context: str) -> str:
     return vault.open(sealed, context).decode() if sealed else ""
 
 
-def set_link(db: sqlite3.Connection, vault: Vault, key: int, link: str, now: int) -> None:
+def set_link(db: Connection, vault: Vault, key: int, link: str, now: int) -> None:
     folder_field(db, key, "key")
     sealed = seal_link(vault, link, f"link/{key}")
     db.execute("UPDATE folder SET delta_link = ?, synced_at = ? WHERE key = ?", (sealed, now, key))
 
 
-def set_hierarchy_link(db: sqlite3.Connection, vault: Vault, account: AccountId, link: str) -> None:
+def set_hierarchy_link(db: Connection, vault: Vault, account: AccountId, link: str) -> None:
     sealed = seal_link(vault, link, f"{HIERARCHY}/{account}")
     db.execute("UPDATE account SET hierarchy_link = ? WHERE key = ?", (sealed, make_account(db, account)))
 
 
-def hierarchy_link(db: sqlite3.Connection, vault: Vault, account: AccountId) -> str:
+def hierarchy_link(db: Connection, vault: Vault, account: AccountId) -> str:
     row = db.execute("SELECT hierarchy_link FROM account WHERE name = ?", (account,)).fetchone()
     return open_link(vault, row[0], f"{HIERARCHY}/{account}") if row else ""
 
@@ -123,20 +123,20 @@ def hierarchy_link(db: sqlite3.Connection, vault: Vault, account: AccountId) -> 
 # -- subscriptions: by name, also of mailboxes that are gone (RFC 9051 section 6.3.9) --
 
 
-def subscriptions(db: sqlite3.Connection, account: AccountId) -> set[str]:
+def subscriptions(db: Connection, account: AccountId) -> set[str]:
     rows = db.execute("SELECT name FROM subscription WHERE account = ?", (account_key(db, account),))
     return {name for (name,) in rows}
 
 
-def subscribe(db: sqlite3.Connection, account: AccountId, name: str, on: bool) -> None:
+def subscribe(db: Connection, account: AccountId, name: str, on: bool) -> None:
     owner = make_account(db, account)
     if on:
-        db.execute("INSERT OR IGNORE INTO subscription VALUES (?, ?)", (owner, name))
+        db.execute("INSERT INTO subscription VALUES (?, ?) ON CONFLICT DO NOTHING", (owner, name))
     else:
         db.execute("DELETE FROM subscription WHERE account = ? AND name = ?", (owner, name))
 
 
-def rename_subscriptions(db: sqlite3.Connection, account: AccountId, source: str, target: str) -> None:
+def rename_subscriptions(db: Connection, account: AccountId, source: str, target: str) -> None:
     """`source` and everything below it (`/` is the delimiter) becomes `target`."""
     known = subscriptions(db, account)
     moved = [name for name in known if name == source or name.startswith(source + "/")]

@@ -7,11 +7,11 @@ begins there must not go back to the id of the original content, under which oth
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 
 from gateway.core.objectid import object_id
 from gateway.core.types import MessageId
+from gateway.store.db import Connection
 from gateway.store.rows import among
 
 
@@ -20,15 +20,15 @@ def native(id: MessageId) -> str:
     return object_id("M", id)
 
 
-def known(db: sqlite3.Connection, account: int, ids: Sequence[MessageId]) -> dict[MessageId, str]:
+def known(db: Connection, account: int, ids: Sequence[MessageId]) -> dict[MessageId, str]:
     """Of these messages the EMAILIDs that are not native. `account` is the store's own key."""
     sql = "SELECT id, email_id FROM identity WHERE account = ? AND id IN (SELECT value FROM json_each(?))"
     return dict(db.execute(sql, (account, among(ids))).fetchall()) if ids else {}
 
 
-def remember(db: sqlite3.Connection, account: int, identities: Mapping[MessageId, str]) -> None:
+def remember(db: Connection, account: int, identities: Mapping[MessageId, str]) -> None:
     db.executemany(
         "INSERT INTO identity (account, id, email_id) VALUES (?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET email_id = excluded.email_id",
+        " ON CONFLICT (account, id) DO UPDATE SET email_id = excluded.email_id",
         [(account, id, email_id) for id, email_id in identities.items()],
     )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from gateway.core.types import AccountId
 from gateway.store.api import JournalRow
 from gateway.store.crypt import Vault
+from gateway.store.db import Connection
 from gateway.store.rows import account_key, make_account
 
 PAYLOAD = 64 * 1024  # octets
@@ -18,23 +17,23 @@ def check(payload: bytes) -> bytes:
     return payload
 
 
-def add(db: sqlite3.Connection, vault: Vault, account: AccountId, kind: str, payload: bytes, now: int) -> int:
+def add(db: Connection, vault: Vault, account: AccountId, kind: str, payload: bytes, now: int) -> int:
     sql = "INSERT INTO journal (account, kind, payload, created) VALUES (?, ?, x'', ?) RETURNING id"
     (id,) = db.execute(sql, (make_account(db, account), kind, now)).fetchone()
     update(db, vault, id, payload)
     return int(id)
 
 
-def update(db: sqlite3.Connection, vault: Vault, id: int, payload: bytes) -> None:
+def update(db: Connection, vault: Vault, id: int, payload: bytes) -> None:
     """A row that is done already stays done."""
     db.execute("UPDATE journal SET payload = ? WHERE id = ?", (vault.seal(payload, f"journal/{id}"), id))
 
 
-def done(db: sqlite3.Connection, id: int) -> None:
+def done(db: Connection, id: int) -> None:
     db.execute("DELETE FROM journal WHERE id = ?", (id,))
 
 
-def rows(db: sqlite3.Connection, vault: Vault, account: AccountId) -> list[JournalRow]:
+def rows(db: Connection, vault: Vault, account: AccountId) -> list[JournalRow]:
     sql = "SELECT id, kind, payload, created FROM journal WHERE account = ? ORDER BY id"
     found = db.execute(sql, (account_key(db, account),)).fetchall()
     return [

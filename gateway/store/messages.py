@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 
 from gateway.core.types import AccountId, MessageId, ModSeq, SystemFlag, Uid
 from gateway.store.api import Applied, Counts, Delta, MessageRow, Upsert
 from gateway.store.apply import LAST_UID
+from gateway.store.db import Connection
 from gateway.store.errors import StoreError
 from gateway.store.identity import known, native
 from gateway.store.rows import (
     CONTENT,
     CONTENT_MARKS,
+    EXCLUDED,
     MESSAGE,
     NEW,
     account_key,
@@ -23,21 +24,21 @@ from gateway.store.rows import (
 )
 
 
-def all_messages(db: sqlite3.Connection, folder: int) -> list[MessageRow]:
+def all_messages(db: Connection, folder: int) -> list[MessageRow]:
     sql = f"SELECT {MESSAGE} FROM message WHERE folder = ? ORDER BY uid"  # noqa: S608
     return message_rows(db.execute(sql, (folder,)))
 
 
-def by_uid(db: sqlite3.Connection, folder: int, uids: Sequence[Uid]) -> dict[Uid, MessageRow]:
+def by_uid(db: Connection, folder: int, uids: Sequence[Uid]) -> dict[Uid, MessageRow]:
     sql = f"SELECT {MESSAGE} FROM message WHERE folder = ? AND uid IN (SELECT value FROM json_each(?))"  # noqa: S608
     return {row.uid: row for row in message_rows(db.execute(sql, (folder, among(uids))))}
 
 
-def ids(db: sqlite3.Connection, folder: int) -> dict[MessageId, Uid]:
+def ids(db: Connection, folder: int) -> dict[MessageId, Uid]:
     return dict(db.execute("SELECT id, uid FROM message WHERE folder = ?", (folder,)).fetchall())
 
 
-def since(db: sqlite3.Connection, folder: int, modseq: ModSeq) -> Delta:
+def since(db: Connection, folder: int, modseq: ModSeq) -> Delta:
     now, pruned = folder_field(db, folder, "modseq, pruned")
     # All of a folder is read along its UIDs, a few changes along the index of mod-sequences.
     order = "modseq" if modseq > 0 else "uid"
@@ -48,7 +49,7 @@ def since(db: sqlite3.Connection, folder: int, modseq: ModSeq) -> Delta:
     return Delta(ModSeq(now), rows, sorted(gone.fetchall()), complete=modseq >= pruned)
 
 
-def expunged(db: sqlite3.Connection, folder: int, modseq: ModSeq) -> list[Uid] | None:
+def expunged(db: Connection, folder: int, modseq: ModSeq) -> list[Uid] | None:
     (pruned,) = folder_field(db, folder, "pruned")
     if modseq < pruned:
         return None
@@ -56,11 +57,11 @@ def expunged(db: sqlite3.Connection, folder: int, modseq: ModSeq) -> list[Uid] |
     return [Uid(uid) for (uid,) in db.execute(sql, (folder, modseq))]
 
 
-def counts(db: sqlite3.Connection, folder: int) -> Counts:
+def counts(db: Connection, folder: int) -> Counts:
     uid_next, modseq, recent_from = folder_field(db, folder, "uid_next, modseq, recent_from")
     messages, unseen, deleted, recent, size, deleted_size, estimated, inexact = db.execute(
-        "SELECT COUNT(*), COALESCE(SUM(system & ? = 0), 0), COALESCE(SUM(system & ? != 0), 0),"
-        " COALESCE(SUM(uid >= ?), 0), COALESCE(SUM(size), 0),"
+        "SELECT COUNT(*), COUNT(*) FILTER (WHERE system & ? = 0), COUNT(*) FILTER (WHERE system & ? != 0),"
+        " COUNT(*) FILTER (WHERE uid >= ?), COALESCE(SUM(size), 0),"
         " COALESCE(SUM(size) FILTER (WHERE system & ? != 0), 0),"
         " COALESCE(SUM(size) FILTER (WHERE size_exact = 0), 0), COUNT(*) FILTER (WHERE size_exact = 0)"
         " FROM message WHERE folder = ?",
@@ -71,7 +72,7 @@ def counts(db: sqlite3.Connection, folder: int) -> Counts:
     )
 
 
-def storage(db: sqlite3.Connection, account: AccountId) -> tuple[int, int]:
+def storage(db: Connection, account: AccountId) -> tuple[int, int]:
     messages, octets = db.execute(
         "SELECT COUNT(*), COALESCE(SUM(size), 0) FROM message"
         " WHERE folder IN (SELECT key FROM folder WHERE account = ? AND ready = 1)",
@@ -80,7 +81,7 @@ def storage(db: sqlite3.Connection, account: AccountId) -> tuple[int, int]:
     return int(messages), int(octets)
 
 
-def reserve_uids(db: sqlite3.Connection, folder: int, count: int) -> list[Uid]:
+def reserve_uids(db: Connection, folder: int, count: int) -> list[Uid]:
     (first,) = folder_field(db, folder, "uid_next")
     if count < 0 or first + count - 1 > LAST_UID:
         raise StoreError("a mailbox has used up its UIDs")
@@ -88,7 +89,7 @@ def reserve_uids(db: sqlite3.Connection, folder: int, count: int) -> list[Uid]:
     return [Uid(uid) for uid in range(first, first + count)]
 
 
-def take_recent(db: sqlite3.Connection, folder: int) -> int:
+def take_recent(db: Connection, folder: int) -> int:
     (watermark,) = folder_field(db, folder, "recent_from")
     db.execute("UPDATE folder SET recent_from = uid_next WHERE key = ? AND recent_from < uid_next", (folder,))
     return int(watermark)
@@ -96,8 +97,13 @@ def take_recent(db: sqlite3.Connection, folder: int) -> int:
 
 # -- first sync --
 
+STAGE = f"""
+INSERT INTO staged (folder, id, {CONTENT}) VALUES (?, ?, {CONTENT_MARKS})
+ON CONFLICT (folder, id) DO UPDATE SET ({CONTENT}) = ({EXCLUDED})
+"""  # noqa: S608
 
-def stage(db: sqlite3.Connection, folder: int, upserts: Sequence[Upsert]) -> int:
+
+def stage(db: Connection, folder: int, upserts: Sequence[Upsert]) -> int:
     (ready,) = folder_field(db, folder, "ready")
     if ready:
         raise ValueError("the first sync of this folder is done")
@@ -108,30 +114,25 @@ def stage(db: sqlite3.Connection, folder: int, upserts: Sequence[Upsert]) -> int
     return staged(db, folder)
 
 
-def _stage_one(
-    db: sqlite3.Connection, folder: int, upsert: Upsert, identities: Mapping[MessageId, str]
-) -> None:
+def _stage_one(db: Connection, folder: int, upsert: Upsert, identities: Mapping[MessageId, str]) -> None:
     sql = f"SELECT {CONTENT} FROM staged WHERE folder = ? AND id = ?"  # noqa: S608
     held = db.execute(sql, (folder, upsert.id)).fetchone()
     content = merge(held or NEW, upsert)
     if content[5] in ("", native(upsert.id)):
         content = (*content[:5], identities.get(upsert.id, native(upsert.id)), *content[6:])
-    db.execute(
-        f"INSERT OR REPLACE INTO staged (folder, id, {CONTENT}) VALUES (?, ?, {CONTENT_MARKS})",  # noqa: S608
-        (folder, upsert.id, *content),
-    )
+    db.execute(STAGE, (folder, upsert.id, *content))
 
 
-def staged(db: sqlite3.Connection, folder: int) -> int:
+def staged(db: Connection, folder: int) -> int:
     (count,) = db.execute("SELECT COUNT(*) FROM staged WHERE folder = ?", (folder,)).fetchone()
     return int(count)
 
 
-def staged_ids(db: sqlite3.Connection, folder: int) -> set[MessageId]:
+def staged_ids(db: Connection, folder: int) -> set[MessageId]:
     return {id for (id,) in db.execute("SELECT id FROM staged WHERE folder = ?", (folder,))}
 
 
-def unstage(db: sqlite3.Connection, folder: int, ids: Sequence[MessageId]) -> None:
+def unstage(db: Connection, folder: int, ids: Sequence[MessageId]) -> None:
     db.executemany("DELETE FROM staged WHERE folder = ? AND id = ?", [(folder, id) for id in ids])
 
 
@@ -142,12 +143,12 @@ INSERT INTO message (folder, uid, id, modseq, {CONTENT})
 SELECT folder, CASE WHEN place <= :reserved THEN place ELSE :uid_next + place - :reserved - 1 END, id, :modseq, {CONTENT}
 FROM (
     SELECT *, ROW_NUMBER() OVER (ORDER BY internal_date, id) AS place FROM staged
-    WHERE folder = :folder AND id NOT IN (SELECT id FROM message WHERE folder = :folder)
-) ORDER BY place
+    WHERE folder = :folder AND NOT EXISTS (SELECT 1 FROM message WHERE message.folder = :folder AND message.id = staged.id)
+) AS numbered ORDER BY place
 """  # noqa: S608, E501
 
 
-def finish_first_sync(db: sqlite3.Connection, folder: int) -> Applied:
+def finish_first_sync(db: Connection, folder: int) -> Applied:
     columns = "uid_next, uid_last, reserved, modseq, ready"
     uid_next, uid_last, reserved, modseq, ready = folder_field(db, folder, columns)
     if ready:
@@ -163,4 +164,4 @@ def finish_first_sync(db: sqlite3.Connection, folder: int) -> Applied:
         "UPDATE folder SET ready = 1, modseq = ?, uid_next = ?, uid_last = ? WHERE key = ?",
         (modseq, uid_next, uid_last, folder),
     )
-    return Applied(ModSeq(modseq), all_messages(db, folder), advanced=True)
+    return Applied(ModSeq(modseq), all_messages(db, folder), advanced=True, born=count)

@@ -5,24 +5,22 @@ They belong to a folder, not to its name: a rename keeps them, and they go when 
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 
 from gateway.core.types import AccountId
 from gateway.store.crypt import Vault
+from gateway.store.db import Connection
 from gateway.store.rows import account_key, among, folder_field, make_account
 
 
-def of_folder(
-    db: sqlite3.Connection, vault: Vault, account: AccountId, folder: int | None
-) -> dict[str, bytes]:
+def of_folder(db: Connection, vault: Vault, account: AccountId, folder: int | None) -> dict[str, bytes]:
     sql = "SELECT entry, sealed FROM annotation WHERE account = ? AND folder IS ? ORDER BY entry"
     rows = db.execute(sql, (account_key(db, account), folder))
     return {entry: vault.open(sealed, _context(account, folder, entry)) for entry, sealed in rows}
 
 
 def of_all(
-    db: sqlite3.Connection, vault: Vault, account: AccountId, entries: Sequence[str]
+    db: Connection, vault: Vault, account: AccountId, entries: Sequence[str]
 ) -> dict[int, dict[str, bytes]]:
     sql = (
         "SELECT folder, entry, sealed FROM annotation WHERE account = ? AND folder IS NOT NULL"
@@ -35,7 +33,7 @@ def of_all(
 
 
 def put(
-    db: sqlite3.Connection,
+    db: Connection,
     vault: Vault,
     account: AccountId,
     folder: int | None,
@@ -57,7 +55,7 @@ def put(
             )
 
 
-def octets(db: sqlite3.Connection, account: AccountId) -> int:
+def octets(db: Connection, account: AccountId) -> int:
     sql = "SELECT COALESCE(SUM(octets), 0) FROM annotation WHERE account = ?"
     (total,) = db.execute(sql, (account_key(db, account),)).fetchone()
     return int(total)

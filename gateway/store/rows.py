@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -11,9 +10,11 @@ from typing import Any
 from gateway.core.errors import NoSuchMailbox
 from gateway.core.types import Flags, MessageId, SystemFlag
 from gateway.store.api import MessageRow, Upsert
+from gateway.store.db import Connection
 
 CONTENT = "system, keywords, internal_date, size, size_exact, email_id, thread_id, save_date, etag, modified"
 MESSAGE = "uid, id, modseq, " + CONTENT
+EXCLUDED = ", ".join(f"excluded.{column}" for column in CONTENT.split(", "))
 CONTENT_MARKS = ", ".join("?" * 10)
 
 Content = tuple[int, bytes, int, int, int, str, str, int, str, int]
@@ -76,25 +77,23 @@ def among(values: Sequence[Any]) -> str:
     return json.dumps(values)
 
 
-def find_messages(
-    db: sqlite3.Connection, folder: int, ids: Sequence[MessageId]
-) -> dict[MessageId, MessageRow]:
+def find_messages(db: Connection, folder: int, ids: Sequence[MessageId]) -> dict[MessageId, MessageRow]:
     sql = f"SELECT {MESSAGE} FROM message WHERE folder = ? AND id IN (SELECT value FROM json_each(?))"  # noqa: S608
     return {row.id: row for row in message_rows(db.execute(sql, (folder, among(ids))))}
 
 
-def account_key(db: sqlite3.Connection, account: str) -> int:
+def account_key(db: Connection, account: str) -> int:
     """0 if nothing was ever written for this account."""
     row = db.execute("SELECT key FROM account WHERE name = ?", (account,)).fetchone()
     return row[0] if row else 0
 
 
-def make_account(db: sqlite3.Connection, account: str) -> int:
+def make_account(db: Connection, account: str) -> int:
     db.execute("INSERT INTO account (name) VALUES (?) ON CONFLICT DO NOTHING", (account,))
     return account_key(db, account)
 
 
-def folder_field(db: sqlite3.Connection, folder: int, columns: str) -> tuple[Any, ...]:
+def folder_field(db: Connection, folder: int, columns: str) -> tuple[Any, ...]:
     """These columns of a folder; NoSuchMailbox if it was removed meanwhile."""
     row = db.execute(f"SELECT {columns} FROM folder WHERE key = ?", (folder,)).fetchone()  # noqa: S608
     if row is None:

@@ -3,10 +3,10 @@ them again at any time."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Mapping
 
 from gateway.store.crypt import Vault
+from gateway.store.db import Connection
 
 
 def seal(vault: Vault, folder: int, blocks: Mapping[int, bytes]) -> dict[int, bytes]:
@@ -14,7 +14,7 @@ def seal(vault: Vault, folder: int, blocks: Mapping[int, bytes]) -> dict[int, by
     return {number: vault.seal(block, _context(folder, number)) for number, block in blocks.items()}
 
 
-def put(db: sqlite3.Connection, folder: int, sealed: Mapping[int, bytes]) -> None:
+def put(db: Connection, folder: int, sealed: Mapping[int, bytes]) -> None:
     """Insert or replace; nothing if the folder was removed meanwhile."""
     if db.execute("SELECT 1 FROM folder WHERE key = ?", (folder,)).fetchone() is None:
         return
@@ -25,7 +25,7 @@ def put(db: sqlite3.Connection, folder: int, sealed: Mapping[int, bytes]) -> Non
         )
 
 
-def sealed_blocks(db: sqlite3.Connection, folder: int) -> list[tuple[int, bytes]]:
+def sealed_blocks(db: Connection, folder: int) -> list[tuple[int, bytes]]:
     sql = "SELECT number, sealed FROM sort_block WHERE folder = ? ORDER BY number"
     return db.execute(sql, (folder,)).fetchall()
 

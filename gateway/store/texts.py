@@ -7,11 +7,11 @@ add up all rows; what a removed account leaves in it is put right when the bound
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 
 from gateway.core.types import AccountId
 from gateway.store.crypt import Vault
+from gateway.store.db import Connection
 from gateway.store.rows import account_key, among, make_account
 
 VERSION = b"\1"  # of what is looked at and how it is folded: a text of another version is no text
@@ -27,7 +27,7 @@ def seal(vault: Vault, account: AccountId, texts: Mapping[str, str]) -> dict[str
     }
 
 
-def put(db: sqlite3.Connection, account: AccountId, sealed: Mapping[str, bytes], bound: int) -> None:
+def put(db: Connection, account: AccountId, sealed: Mapping[str, bytes], bound: int) -> None:
     """Insert or replace; texts beyond `bound` octets, all accounts together, are dropped, oldest first."""
     owner = make_account(db, account)
     for content, octets in sealed.items():
@@ -40,9 +40,7 @@ def put(db: sqlite3.Connection, account: AccountId, sealed: Mapping[str, bytes],
         _trim(db, bound)
 
 
-def sealed_texts(
-    db: sqlite3.Connection, account: AccountId, contents: Iterable[str]
-) -> list[tuple[str, bytes]]:
+def sealed_texts(db: Connection, account: AccountId, contents: Iterable[str]) -> list[tuple[str, bytes]]:
     sql = (
         "SELECT content, sealed FROM body_text"
         " WHERE account = ? AND content IN (SELECT value FROM json_each(?))"
@@ -59,7 +57,7 @@ def open_texts(vault: Vault, account: AccountId, rows: Sequence[tuple[str, bytes
     }
 
 
-def sweep(db: sqlite3.Connection) -> int:
+def sweep(db: Connection) -> int:
     """Drop the texts of messages that are in no folder any more; returns how many."""
     gone = db.execute(
         "DELETE FROM body_text WHERE (account, content) NOT IN (SELECT folder.account, message.email_id"
@@ -69,7 +67,7 @@ def sweep(db: sqlite3.Connection) -> int:
     return gone
 
 
-def _trim(db: sqlite3.Connection, bound: int) -> None:
+def _trim(db: Connection, bound: int) -> None:
     excess = _sum(db) - bound
     if excess > 0:
         excess += bound // ROOM
@@ -82,18 +80,21 @@ def _trim(db: sqlite3.Connection, bound: int) -> None:
     _set_total(db, _sum(db))
 
 
-def _sum(db: sqlite3.Connection) -> int:
+def _sum(db: Connection) -> int:
     (total,) = db.execute("SELECT COALESCE(SUM(octets), 0) FROM body_text").fetchone()
     return int(total)
 
 
-def _total(db: sqlite3.Connection) -> int:
+def _total(db: Connection) -> int:
     row = db.execute("SELECT value FROM meta WHERE name = ?", (TOTAL,)).fetchone()
     return int(row[0]) if row else 0
 
 
-def _set_total(db: sqlite3.Connection, total: int) -> None:
-    db.execute("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", (TOTAL, b"%d" % total))
+def _set_total(db: Connection, total: int) -> None:
+    sql = (
+        "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+    )
+    db.execute(sql, (TOTAL, b"%d" % total))
 
 
 def _context(account: AccountId, content: str) -> str:
