@@ -110,7 +110,8 @@ class ImapSection(Section):
     compressed_connections: int = Field(default=DEFAULT_LIMITS.compressed_connections, ge=0)
     literals: Literal["plus", "minus"] = "plus"  # LITERAL+ or LITERAL-, RFC 7888
     login_delay: float = Field(default=DEFAULT_LIMITS.login_delay, ge=0)
-    raw_headers: Literal["accept", "refuse"] = "accept"  # 8-bit header fields in APPEND without ENABLE UTF8=ACCEPT
+    # 8-bit header fields in APPEND without ENABLE UTF8=ACCEPT
+    raw_headers: Literal["accept", "refuse"] = "accept"
     message_limit: int = Field(default=0, ge=0)  # messages of one command, MESSAGELIMIT; 0 = any number
 
     @field_validator("message_limit")

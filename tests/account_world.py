@@ -29,7 +29,6 @@ from gateway.imap.context import ImapSettings
 from gateway.imap.server import ImapServer
 from gateway.mailbox.account import MailboxAccount
 from gateway.mailbox.accounts import Directory
-from gateway.mailbox.api import Envelope, Incoming
 from gateway.mailbox.bodies import Bodies
 from gateway.mailbox.cache import BodyCache
 from gateway.mailbox.clock import SystemClock
@@ -38,6 +37,7 @@ from gateway.mailbox.credentials import Credentials
 from gateway.mailbox.folder import OpenFolder
 from gateway.mailbox.hub import Hubs
 from gateway.mailbox.spool import SpoolBudget
+from gateway.mailbox.values import Envelope, Incoming
 from gateway.smtp.server import SmtpSettings, SubmissionServer
 from gateway.store.sqlite import SqliteStore
 from tests.sync_world import ALICE, KEY, eventually, mime

@@ -22,7 +22,7 @@ from gateway.core.errors import (
 )
 from gateway.core.objectid import object_id
 from gateway.core.types import FlagChange, Flags, ObjectId, SpecialUse, SystemFlag, Uid
-from gateway.mailbox.api import (
+from gateway.mailbox.values import (
     AppendResult,
     Change,
     CopyResult,
@@ -199,7 +199,7 @@ class FakeView:
             if message.uid in uids:
                 self._told[message.uid] = message.modseq
 
-    def drain(self, *, expunge: bool) -> list[Change]:
+    def drain(self, *, expunge: bool, flags: bool = True) -> list[Change]:
         changes: list[Change] = [*self._expunged()] if expunge else []
         changes += self._arrived()
         changes += self._flagged()
@@ -232,7 +232,7 @@ class FakeView:
                     found.append(flagged(self, message))
         return found
 
-    def pending(self) -> bool:
+    def pending(self, *, expunge: bool = True, flags: bool = True) -> bool:
         present = {message.uid for message in self._mailbox.present}
         told = set(self._uids)
         if told != present:
@@ -371,7 +371,7 @@ class FakeFolder:
                 self._mailbox.remove(message)
         await self._account.pause("poll")
 
-    async def changed(self) -> None:
+    async def changed(self, *, messages: bool = True, expunge: bool = True, flags: bool = True) -> None:
         while not self.view.pending():
             self._wake.clear()
             await self._wake.wait()

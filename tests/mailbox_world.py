@@ -29,10 +29,10 @@ from gateway.graph.model import (
     Recipient,
 )
 from gateway.graph.props import Property, parse_property
-from gateway.mailbox.api import Incoming
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.intake import Intake
 from gateway.mailbox.local import epoch, graph_time
+from gateway.mailbox.values import Incoming
 from gateway.mime.compose import message_id
 from gateway.mime.header import Fields, header_end
 from gateway.store.api import Applied, FolderRow, FolderUpsert, MessageRow

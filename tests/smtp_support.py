@@ -13,8 +13,8 @@ import trustme
 from fakes import FakeAccount, FakeAccounts, FakeSpool, VirtualClock, settle
 
 from gateway.core.limits import DEFAULT_LIMITS, Limits
-from gateway.mailbox.api import Envelope
 from gateway.mailbox.clock import SystemClock
+from gateway.mailbox.values import Envelope
 from gateway.smtp.server import SmtpSettings, SubmissionServer
 
 USER, PASSWORD = "alice@example.com", "demo"

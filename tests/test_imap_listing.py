@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.types import SpecialUse
 from gateway.imap.listing import Selection, ancestors, patterns_of, select, subscribed_entries
-from gateway.mailbox.api import MailboxInfo
+from gateway.mailbox.values import MailboxInfo
 from gateway.wire.listpattern import ListPattern
 
 

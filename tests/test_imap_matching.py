@@ -11,7 +11,7 @@ import pytest
 from gateway.core.errors import BadCommand
 from gateway.imap.context import Gone
 from gateway.imap.matching import check_relevancy, matching, while_connected
-from gateway.mailbox.api import SearchResult
+from gateway.mailbox.values import SearchResult
 from gateway.wire.encode import Out
 from gateway.wire.searchkey import All, And, Contains, Field, Fuzzy, Not, Or
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway.core.types import NO_FLAGS, ObjectId, Uid
 from gateway.imap.context import Gone
 from gateway.imap.plan import SLICE, Octets, plan_for
-from gateway.mailbox.api import Meta, Need, Row
+from gateway.mailbox.values import Meta, Need, Row
 from gateway.mime.part import scan
 from gateway.wire.fetchatt import Partial
 from gateway.wire.grammar_fetch import parse_items

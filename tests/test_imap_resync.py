@@ -27,10 +27,10 @@ from gateway.imap.condstore import highest, tell_highest
 from gateway.imap.plan import plan_of
 from gateway.imap.resync import resynchronise, tell_vanished
 from gateway.imap.spec import Enabled
-from gateway.mailbox.api import Need, Row
 from gateway.mailbox.folder import OpenFolder
 from gateway.mailbox.hub import Hubs
 from gateway.mailbox.resync import Known
+from gateway.mailbox.values import Need, Row
 from gateway.mailbox.view import MailboxView
 from gateway.store.api import FolderUpsert, Upsert
 from gateway.store.sqlite import SqliteStore

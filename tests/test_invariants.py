@@ -15,8 +15,8 @@ import pytest
 from gateway.core.errors import GatewayError, Unavailable
 from gateway.core.types import FlagChange, FlagOp, Flags, ModSeq, SystemFlag, Uid
 from gateway.mailbox.account import MailboxAccount
-from gateway.mailbox.api import Need
 from gateway.mailbox.folder import OpenFolder
+from gateway.mailbox.values import Need
 from gateway.mailbox.work import settled
 from tests.account_world import ALICE, Client, Site, account_world, fetched, mime
 

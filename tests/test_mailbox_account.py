@@ -20,8 +20,8 @@ from gateway.core.errors import (
 )
 from gateway.core.types import Flags, MessageId, SpecialUse, SystemFlag
 from gateway.mailbox.account import MailboxAccount
-from gateway.mailbox.api import Need
 from gateway.mailbox.context import Settings
+from gateway.mailbox.values import Need
 from gateway.store.api import Upsert
 from tests.account_world import ALICE, Site, account_world, mime, until
 

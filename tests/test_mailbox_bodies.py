@@ -19,7 +19,6 @@ from gateway.emulator.corpus import deliverable
 from gateway.graph.errors import PermanentFailure, Throttled
 from gateway.graph.model import Message
 from gateway.graph.reading import ends_well
-from gateway.mailbox.api import Body, Meta
 from gateway.mailbox.bodies import Bodies
 from gateway.mailbox.cache import BodyCache
 from gateway.mailbox.context import AccountContext
@@ -28,6 +27,7 @@ from gateway.mailbox.hub import Hubs
 from gateway.mailbox.placeholder import MARKER, is_placeholder
 from gateway.mailbox.rendering import pin_of
 from gateway.mailbox.sync import FolderSync
+from gateway.mailbox.values import Body, Meta
 from gateway.mime.part import Part, scan
 from gateway.mime.section import Section, SectionText, locate
 from gateway.mime.section import octets as section_octets

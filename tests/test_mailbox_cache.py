@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.mailbox.api import Body
 from gateway.mailbox.cache import BodyCache, MemoryBody
 from gateway.mailbox.disktier import HEAD, DiskTier, FileBody
 from gateway.mailbox.sealed import sealed_size
+from gateway.mailbox.values import Body
 from gateway.mailbox.work import settled
 
 KEY = b"k" * 32

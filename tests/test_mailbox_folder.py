@@ -11,8 +11,8 @@ import pytest
 from gateway.core.errors import Expired, NoPermission, NoSuchMailbox
 from gateway.core.types import FlagChange, FlagOp, Flags, SystemFlag, Uid
 from gateway.mailbox.account import MailboxAccount
-from gateway.mailbox.api import Exists, Expunged, Flagged, Need, Row
 from gateway.mailbox.folder import OpenFolder
+from gateway.mailbox.values import Exists, Expunged, Flagged, Need, Row
 from tests.account_world import Site, account_world, mime
 
 DELETED = FlagChange(FlagOp.ADD, Flags(SystemFlag.DELETED))

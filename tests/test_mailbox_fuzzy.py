@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.types import Flags, ObjectId, Uid
-from gateway.mailbox.api import Meta, Need, Row
 from gateway.mailbox.cache import MemoryBody
 from gateway.mailbox.fuzzy import BEGINNING, WHOLE, Words, bare, scores
 from gateway.mailbox.needles import Seen
 from gateway.mailbox.search import Query
+from gateway.mailbox.values import Meta, Need, Row
 from gateway.mime.text import casefold_text
 from gateway.wire.searchkey import And, Contains, Field, Fuzzy, HasFlag, HeaderContains, Not, Or, SearchKey
 

@@ -14,8 +14,8 @@ import pytest_asyncio
 
 from gateway.core.errors import NoSuchMailbox, Unavailable
 from gateway.core.types import AccountId, Flags, FolderId, MessageId, ModSeq, SystemFlag
-from gateway.mailbox.api import Exists, Expunged, Flagged
 from gateway.mailbox.hub import FolderHub, Hubs
+from gateway.mailbox.values import Exists, Expunged, Flagged
 from gateway.store.api import Applied, Delta, FolderUpsert, Upsert
 from gateway.store.sqlite import SqliteStore
 
@@ -345,7 +345,9 @@ async def test_any_order_of_delivery_ends_level(store: Gated) -> None:
         assert not view.pending()
 
 
-async def test_a_destroyed_mailbox_wakes_whoever_waits_and_is_whole_again_when_it_is_found(store: Gated) -> None:
+async def test_a_destroyed_mailbox_wakes_whoever_waits_and_is_whole_again_when_it_is_found(
+    store: Gated,
+) -> None:
     hubs = Hubs(store, change_log=4)
     key = await folder(store)
     hub = await hubs.open(key)

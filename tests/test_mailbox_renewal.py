@@ -18,12 +18,12 @@ from gateway.core.types import MessageId, ModSeq
 from gateway.graph.errors import Conflict, GraphError, NotFound, PermanentFailure, Throttled
 from gateway.graph.mail import INDEX_FIELDS, INDEX_PROPERTIES
 from gateway.graph.model import Priority
-from gateway.mailbox.api import Body
 from gateway.mailbox.bodies import Bodies
 from gateway.mailbox.cache import BodyCache
 from gateway.mailbox.facts import metas
 from gateway.mailbox.intake import Intake
 from gateway.mailbox.rendering import pin_of
+from gateway.mailbox.values import Body
 from gateway.store.api import MessageRow, Upsert
 
 REST = b"hello\r\n"

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from gateway.core.runs import Runs
 from gateway.core.types import Flags, ObjectId, Uid
-from gateway.mailbox.api import Meta, Need, Row
 from gateway.mailbox.search import Query, cheap_first, need_of
+from gateway.mailbox.values import Meta, Need, Row
 from gateway.mime.header import header_end
 from gateway.mime.part import Part, scan
 from gateway.wire.searchkey import (

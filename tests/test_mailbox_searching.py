@@ -14,12 +14,12 @@ import pytest
 from gateway.core.errors import LimitReached
 from gateway.core.limits import DEFAULT_LIMITS
 from gateway.core.types import Flags, ObjectId, SystemFlag, Uid
-from gateway.mailbox.api import Body, Need, Row, SearchResult
 from gateway.mailbox.cache import MemoryBody
 from gateway.mailbox.context import Settings
 from gateway.mailbox.indexsearch import IndexSearch
 from gateway.mailbox.search import Query
 from gateway.mailbox.searching import FRESH, Searching, is_fresh, ranges
+from gateway.mailbox.values import Body, Need, Row, SearchResult
 from gateway.wire.searchkey import And, Contains, Field, Fuzzy, HasFlag, Not, Or, SearchKey
 
 DAY = 86_400

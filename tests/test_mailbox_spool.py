@@ -13,9 +13,9 @@ import pytest
 
 from gateway.core.errors import Unavailable
 from gateway.mailbox import spool as spools
-from gateway.mailbox.api import Spool
 from gateway.mailbox.sealed import CHUNK, ChunkCipher, new_prefix, sealed_size
 from gateway.mailbox.spool import LEAST, Lease, MailSpool, SpoolBudget
+from gateway.mailbox.values import Spool
 from gateway.store.errors import Damaged
 
 BIG = 10**9

@@ -26,10 +26,10 @@ from gateway.graph.errors import (
     TooLarge,
     Unreachable,
 )
-from gateway.mailbox.api import Envelope
 from gateway.mailbox.compose import compose
 from gateway.mailbox.journal import recover
 from gateway.mailbox.submit import KEPT, submit
+from gateway.mailbox.values import Envelope
 from gateway.mime.address import addr_specs
 from gateway.mime.header import Fields, header_end
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from gateway.imap.threadlist import thread_list
 from gateway.mailbox import threads
-from gateway.mailbox.api import Thread
 from gateway.mailbox.threads import Threadables
+from gateway.mailbox.values import Thread
 
 
 class Threadable(NamedTuple):

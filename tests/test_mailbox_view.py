@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.types import NO_FLAGS, Flags, MessageId, ModSeq, SystemFlag, Uid
-from gateway.mailbox.api import Change, Exists, Expunged, Flagged, View
+from gateway.mailbox.api import View
 from gateway.mailbox.index import FolderIndex
+from gateway.mailbox.values import Change, Exists, Expunged, Flagged
 from gateway.mailbox.view import MailboxView
 from gateway.store.api import MessageRow
 

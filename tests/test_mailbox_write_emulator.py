@@ -16,7 +16,6 @@ from gateway.graph.mail import IMAP_DELETED, INDEX_PROPERTIES
 from gateway.graph.model import Message
 from gateway.graph.props import parse_property, props
 from gateway.mailbox import transfer
-from gateway.mailbox.api import Body, Envelope
 from gateway.mailbox.append import append
 from gateway.mailbox.bodies import Bodies
 from gateway.mailbox.cache import BodyCache
@@ -27,6 +26,7 @@ from gateway.mailbox.hierarchy import Hierarchy
 from gateway.mailbox.placeholder import MARKER
 from gateway.mailbox.submit import submit
 from gateway.mailbox.sync import FolderSync
+from gateway.mailbox.values import Body, Envelope
 from gateway.store.api import FolderRow, MessageRow
 from tests.mailbox_world import incoming
 from tests.sync_world import ALICE, World, eventually, mime, world

@@ -6,8 +6,8 @@ import pytest
 
 from gateway.core.errors import BadCommand
 from gateway.core.types import NO_FLAGS, ObjectId, Uid
-from gateway.mailbox.api import Need, Row
 from gateway.mailbox.search import Query
+from gateway.mailbox.values import Need, Row
 from gateway.wire.command import Search
 from gateway.wire.framer import Frame
 from gateway.wire.grammar import parse

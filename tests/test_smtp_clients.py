@@ -14,7 +14,7 @@ import uvloop
 from smtp_support import PASSWORD, QUICK, SETTINGS, USER, World, serving
 
 from gateway.core.errors import SubmissionRefused
-from gateway.mailbox.api import Envelope
+from gateway.mailbox.values import Envelope
 
 BOB = "bob@example.com"
 TLS_ONLY = replace(SETTINGS, allow_plaintext=False)

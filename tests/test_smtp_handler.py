@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from gateway.core.errors import GatewayError, LimitReached, SubmissionRefused, Unavailable
 from gateway.core.limits import DEFAULT_LIMITS
-from gateway.mailbox.api import Envelope
+from gateway.mailbox.values import Envelope
 
 ALICE, BOB = "alice@example.com", "bob@example.com"
 SMALL = replace(DEFAULT_LIMITS, message=1000, recipients=3)

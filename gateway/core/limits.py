@@ -32,10 +32,13 @@ class Limits:
     search_keys: int = 1000
     sort_criteria: int = 50  # of one SORT
     search_hits: int = 1000  # that Graph's index tells of one search: ranges of days beyond
-    search_calls: int = 64  # ranges asked of the index for one SEARCH: an untagged OK says that hits are missing
+    search_calls: int = 64  # index queries for one SEARCH; beyond, an untagged OK says that hits are missing
     search_strings: int = 16  # strings of one SEARCH the index is asked for: NO [LIMIT]
     search_text: int = 256 * KIB  # characters of one message's kept text
     search_mailboxes: int = 500  # mailboxes one ESEARCH looks into: NO [LIMIT]
+    notify_groups: int = 100  # event groups of one NOTIFY (RFC 5465): NO [LIMIT]
+    notify_items: int = 100  # FETCH items of one event: NO [LIMIT]
+    notify_mailboxes: int = 1000  # mailboxes one session listens to: NO, or later OK, [NOTIFICATIONOVERFLOW]
     updated_searches: int = 16  # of one session (RFC 5267): [NOUPDATE] beyond
     updated_results: int = 100_000  # messages in the updated searches of one session: [NOUPDATE]
     sequence_ranges: int = 20_000  # ranges in one sequence set

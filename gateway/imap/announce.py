@@ -15,7 +15,7 @@ from gateway.core.types import SYSTEM_FLAG_NAMES, Flags, SystemFlag, one_spellin
 from gateway.imap.condstore import speaks_vanished, tell_highest, vanished_lines
 from gateway.imap.contexts import forget_expunged
 from gateway.imap.spec import Enabled
-from gateway.mailbox.api import Change, Exists, Expunged, Flagged
+from gateway.mailbox.values import Change, Exists, Expunged, Flagged
 from gateway.wire.encode import Kind, flag_list
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from gateway.core.limits import MIB
 from gateway.imap.context import Gone
-from gateway.mailbox.api import Body, Row
+from gateway.mailbox.values import Body, Row
 from gateway.mime.decoding import Survey, can_decode, decoded, survey, whole
 from gateway.mime.part import Part
 from gateway.mime.section import find

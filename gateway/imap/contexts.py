@@ -17,7 +17,7 @@ from gateway.core.runs import Runs
 from gateway.imap.esearch import Correlator
 from gateway.imap.ids import uid_set, uids_at
 from gateway.imap.searchkeys import moves_by_itself
-from gateway.mailbox.api import Change, Expunged
+from gateway.mailbox.values import Change, Expunged
 from gateway.wire.encode import Kind, quoted
 from gateway.wire.searchkey import And, SearchKey, UidSet
 from gateway.wire.sortkey import Criterion

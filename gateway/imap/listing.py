@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gateway.core.types import SPECIAL_USE_ATTRIBUTES
-from gateway.mailbox.api import MailboxInfo
+from gateway.mailbox.values import MailboxInfo
 from gateway.wire.encode import mailbox
 from gateway.wire.listpattern import DELIMITER, ListPattern
 

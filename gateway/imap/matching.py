@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 from gateway.core.errors import BadCommand
 from gateway.imap.context import Channel, Gone
 from gateway.imap.searchkeys import names_fuzzy
-from gateway.mailbox.api import Folder, SearchResult
+from gateway.mailbox.api import Folder
+from gateway.mailbox.values import SearchResult
 from gateway.wire.encode import Kind
 from gateway.wire.searchkey import SearchKey
 

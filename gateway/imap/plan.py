@@ -16,7 +16,7 @@ from gateway.imap import binary
 from gateway.imap.announce import flags_text, introduce
 from gateway.imap.context import Gone
 from gateway.imap.spec import Enabled
-from gateway.mailbox.api import Body, Need, Row
+from gateway.mailbox.values import Body, Need, Row
 from gateway.mime.header import fields_matching
 from gateway.mime.section import Section, SectionText, Span, locate, partial
 from gateway.wire.dates import format_date_time

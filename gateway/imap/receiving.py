@@ -13,7 +13,7 @@ from gateway.imap.literal import IncomingLiteral
 from gateway.imap.messagelimit import refuse_above
 from gateway.imap.rev2 import speaks_utf8
 from gateway.imap.spec import Enabled
-from gateway.mailbox.api import Incoming, Spool
+from gateway.mailbox.values import Incoming, Spool
 from gateway.wire.command import Announcement
 from gateway.wire.framer import LiteralHeader
 from gateway.wire.grammar_append import command_ends, parse_next

@@ -9,8 +9,8 @@ from gateway.core.runs import Runs
 from gateway.imap.condstore import vanished_lines
 from gateway.imap.ids import positions
 from gateway.imap.plan import plan_of
-from gateway.mailbox.api import Need
 from gateway.mailbox.resync import Known
+from gateway.mailbox.values import Need
 from gateway.wire.command import Resync
 from gateway.wire.fetchatt import Att
 

@@ -17,7 +17,8 @@ from gateway.imap.heartbeat import Heartbeat
 from gateway.imap.literal import IncomingLiteral
 from gateway.imap.rev2 import speaks_utf8
 from gateway.imap.spec import Enabled, State
-from gateway.mailbox.api import Account, Folder, MailboxStatus
+from gateway.mailbox.api import Account, Folder
+from gateway.mailbox.values import MailboxStatus
 from gateway.wire.command import Command
 from gateway.wire.encode import Out
 from gateway.wire.framer import Event, Frame
@@ -187,4 +188,6 @@ class SessionState:
         self._ahead.put_back(event)
 
     def _parse(self, frame: Frame) -> Command:
-        return parse(frame, self.context.limits, utf8=speaks_utf8(self), one_charset=Enabled.UTF8 in self.enabled)
+        return parse(
+            frame, self.context.limits, utf8=speaks_utf8(self), one_charset=Enabled.UTF8 in self.enabled
+        )

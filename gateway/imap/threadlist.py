@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from gateway.mailbox.api import Thread
+from gateway.mailbox.values import Thread
 
 _OPEN, _CLOSE = b"(", b")"
 

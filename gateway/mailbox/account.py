@@ -19,19 +19,21 @@ from gateway.graph.model import Message, Priority
 from gateway.mailbox import append, journal, submit
 from gateway.mailbox.administration import Administration
 from gateway.mailbox.annotations import USE, Annotations
-from gateway.mailbox.api import AppendResult, Envelope, Incoming, MailboxInfo, MailboxStatus, Spool
 from gateway.mailbox.bodies import Bodies
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.folder import OpenFolder
 from gateway.mailbox.hierarchy import Hierarchy
 from gateway.mailbox.hub import Hubs
 from gateway.mailbox.inboxmove import move_everything
+from gateway.mailbox.listening import Ear
 from gateway.mailbox.names import Entry, canonical
 from gateway.mailbox.sizes import ColdSizes, size_of
 from gateway.mailbox.sortkeys import SortKeys
 from gateway.mailbox.spool import MailSpool, SpoolBudget
 from gateway.mailbox.sync import FolderSync
+from gateway.mailbox.tidings import Reporting
 from gateway.mailbox.translate import translated
+from gateway.mailbox.values import AppendResult, Envelope, Incoming, MailboxInfo, MailboxStatus, Spool
 from gateway.mailbox.watch import Watches
 from gateway.store.api import FolderRow
 from gateway.wire.mailboxname import INBOX
@@ -54,7 +56,8 @@ class MailboxAccount:
         self.bodies = bodies
         self.sort_keys = SortKeys(ctx, bodies)
         self.hierarchy = Hierarchy(ctx)
-        self.watches = Watches(ctx)
+        ctx.hubs = Reporting(ctx.hubs, ctx.tidings)
+        self.watches = Watches(ctx, self.hierarchy, self.sync)
         self._cold_sizes = ColdSizes(ctx)
         self._administration = Administration(ctx, self.hierarchy)
         self.annotations = Annotations(ctx)
@@ -186,14 +189,28 @@ class MailboxAccount:
         """From our own rows; the hierarchy's counts tell whether they may be old (one request for all folders)."""
         row = await self.row(entry.name)
         if not row.ready and sizes and not self._cold_sizes.knows(row):
-            await self.sync(row).ready()  # Graph does not tell the folder's size: the messages' own are summed up
+            # Graph does not tell the folder's size: the messages' own are summed up
+            await self.sync(row).ready()
             row = await self.row(entry.name)
         if not row.ready:
             return await self._cold_status(entry.name, row)
         await self.sync(row).settle_counts(row, OPEN_MAX_AGE)
+        return await self._counted(entry.name, row)
+
+    @translated
+    async def known_status(self, names: Sequence[str]) -> list[MailboxStatus]:
+        rows = {row.id: row for row in await self.ctx.store.folders(self.ctx.account)}
+        entries = [entry for name in names if (entry := self.hierarchy.tree.get(name)) is not None]
+        known = [(entry.name, rows[entry.row.id]) for entry in entries if entry.row.id in rows]
+        return [await (self._counted if row.ready else self._cold)(name, row) for name, row in known]
+
+    def listen(self, reader: int) -> Ear:
+        return Ear(self.ctx.tidings, self.hierarchy, self.watches, reader)
+
+    async def _counted(self, name: str, row: FolderRow) -> MailboxStatus:
         counts = await self.ctx.store.counts(row.key)
         return MailboxStatus(
-            name=entry.name, messages=counts.messages, recent=counts.recent, uid_next=counts.uid_next,
+            name=name, messages=counts.messages, recent=counts.recent, uid_next=counts.uid_next,
             uid_validity=row.uid_validity, unseen=counts.unseen, highest_modseq=counts.modseq,
             deleted=counts.deleted, size=size_of(counts), mailbox_id=ObjectId(row.mailbox_id),
             deleted_size=counts.deleted_size,
@@ -207,6 +224,10 @@ class MailboxAccount:
         if landed.messages:
             await self._fresh(0.0)
             row = await self.row(name)
+        return await self._cold(name, row)
+
+    async def _cold(self, name: str, row: FolderRow) -> MailboxStatus:
+        landed = await self.ctx.store.counts(row.key)
         messages = max(row.total, landed.messages)
         return MailboxStatus(
             name=name, messages=messages, recent=messages, uid_next=row.uid_next, uid_validity=row.uid_validity,
@@ -272,6 +293,7 @@ class MailboxAccount:
     async def subscribe(self, name: str, on: bool) -> None:
         known = (await self.entry(name)).name if on else canonical(name)
         await self.ctx.store.subscribe(self.ctx.account, known, on)
+        self.ctx.tidings.subscribed(known)
 
     async def subscriptions(self) -> list[str]:
         return sorted(await self.ctx.store.subscriptions(self.ctx.account))

@@ -1,4 +1,4 @@
-"""All that a front end may know of a mailbox (IMAP, SMTP, web): protocols and the values they exchange.
+"""All that a front end may ask of a mailbox (IMAP, SMTP, web): protocols; the values they exchange are in `values`.
 
 Mailbox names here are text with `/` as hierarchy delimiter; `INBOX` is upper case. Errors are those of
 `gateway.core.errors`, with texts that are safe to show.
@@ -8,116 +8,30 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import IntFlag
 from typing import Protocol
 
-from gateway.core.errors import GatewayError
 from gateway.core.runs import Runs
-from gateway.core.types import FlagChange, Flags, ObjectId, SpecialUse, Uid
+from gateway.core.types import FlagChange, ObjectId, Uid
 from gateway.mailbox.resync import Known
-from gateway.mime.part import Part
+from gateway.mailbox.tidings import Listening
+from gateway.mailbox.values import (
+    AppendResult,
+    Change,
+    CopyResult,
+    Envelope,
+    Incoming,
+    MailboxInfo,
+    MailboxStatus,
+    Need,
+    Row,
+    SearchResult,
+    Spool,
+    StoreResult,
+    Thread,
+)
 from gateway.wire.scram import Verifier
 from gateway.wire.searchkey import SearchKey
 from gateway.wire.sortkey import Criterion, Threading
-
-NO_OBJECT_ID = ObjectId("")
-
-
-class Need(IntFlag):
-    """What a row must hold: INDEX is memory, META a listing (hundreds per request), SIZE an exact size by decision 3's
-    rule, MIME one GET per message. Without any request: STORED, what the store has in the row (object ids, save date);
-    FACTS, `meta` where it is known already. PREVIEW, beside META: one that was not kept is made up for."""
-
-    INDEX = 0
-    META = 1
-    SIZE = 2
-    MIME = 4
-    FACTS = 8
-    STORED = 16
-    PREVIEW = 32
-
-
-class Body(Protocol):
-    """One message's octets, wherever they are kept. They never change for one UID (invariant 8)."""
-
-    @property
-    def size(self) -> int:
-        """Octets; equals RFC822.SIZE once known."""
-        ...
-
-    @property
-    def part(self) -> Part:
-        """The MIME tree, offsets into these octets."""
-        ...
-
-    def read(self, start: int, end: int) -> bytes:
-        """Octets start..end (end exclusive), short at the end of the message. Never blocks on the network."""
-        ...
-
-
-@dataclass(slots=True)
-class Meta:
-    """Facts that come with a listing and are pinned when first seen (decision 11).
-
-    `header` is the pinned header block, CRLF line ends, with the empty line at its end; `envelope` the
-    rendered ENVELOPE list made from it; `preview` as it goes out (`mime.preview`), "" if there is nothing to show,
-    None if it is not known, which Need.PREVIEW rules out.
-    """
-
-    header: bytes
-    envelope: bytes
-    preview: str | None = ""
-
-
-@dataclass(slots=True)
-class Row:
-    """One message at the moment a command reads it. `meta` and `body` are set where the Need asked for them;
-    `body` is None as well if the message went away in Graph meanwhile. The front end leaves such a row out; so it
-    treats one that `rows` leaves out. FETCH by number then ends in NO [EXPUNGEISSUED] (RFC 9051 section 7.5.1 forbids
-    EXPUNGE there), UID FETCH in OK (section 6.4.9)."""
-
-    seq: int
-    uid: Uid
-    flags: Flags
-    recent: bool
-    modseq: int
-    internal_date: int  # seconds since 1970, UTC
-    size: int  # octets; exact if seen, else the estimate decision 3 allows
-    email_id: ObjectId
-    thread_id: ObjectId
-    save_date: int = 0  # seconds since 1970, UTC; 0 = not known. It and the object ids: with any Need but INDEX
-    meta: Meta | None = None
-    body: Body | None = None
-    structure: bytes | None = None  # rendered BODYSTRUCTURE, with Need.MIME
-    basic_structure: bytes | None = None  # rendered BODY, with Need.MIME
-
-
-# -- what a view reports; `drain` returns them in wire order --
-
-
-@dataclass(frozen=True, slots=True)
-class Expunged:
-    seq: int
-    uid: Uid
-
-
-@dataclass(frozen=True, slots=True)
-class Exists:
-    count: int
-    recent: int
-
-
-@dataclass(frozen=True, slots=True)
-class Flagged:
-    seq: int
-    uid: Uid
-    flags: Flags
-    recent: bool
-    modseq: int
-
-
-Change = Expunged | Exists | Flagged
 
 
 class View(Protocol):
@@ -158,94 +72,14 @@ class View(Protocol):
         """The session will announce these messages' present flags itself: do not echo them."""
         ...
 
-    def drain(self, *, expunge: bool) -> list[Change]:
+    def drain(self, *, expunge: bool, flags: bool = True) -> list[Change]:
         """Everything the client has not heard yet: expunges (highest first; only if allowed), then EXISTS,
-        then flags. After it returns the view's numbers are the new ones."""
+        then flags (only if wanted; they are not lost). After it returns the view's numbers are the new ones."""
         ...
 
-    def pending(self) -> bool:
-        """Whether `drain(expunge=True)` would say something. O(1) when nothing happened."""
+    def pending(self, *, expunge: bool = True, flags: bool = True) -> bool:
+        """Whether such a `drain` would say something. O(1) when nothing happened."""
         ...
-
-
-@dataclass(slots=True)
-class Thread:
-    """A message and its replies (RFC 5256). `at` is its view position, None for a message that is not there but holds
-    its replies together: only at the top, with two replies at least."""
-
-    at: int | None
-    children: list[Thread] = field(default_factory=list)
-
-
-class SearchResult(list[int]):
-    """Zero-based view positions, ascending. `notice`: what must be said of an answer that may lack something, safe to
-    show; "" of an exact one. `relevancy`: 1 to 100 by position, of a search with FUZZY strings (RFC 6203 section 4)."""
-
-    def __init__(
-        self, positions: Iterable[int] = (), notice: str = "", relevancy: Mapping[int, int] | None = None
-    ) -> None:
-        super().__init__(positions)
-        self.notice = notice
-        self.relevancy: Mapping[int, int] = relevancy or {}
-
-
-@dataclass(slots=True)
-class StoreResult:
-    """`rows`: messages whose flags changed or that the client must hear of (seq, uid, flags, modseq as in FETCH);
-    `failed`: UIDs Graph refused (their truth is in `rows`); `modified`: UIDs that failed UNCHANGEDSINCE;
-    `error`: why the first failed one failed, as a safe text."""
-
-    rows: list[Flagged] = field(default_factory=list)
-    failed: list[Uid] = field(default_factory=list)
-    modified: list[Uid] = field(default_factory=list)
-    error: Exception | None = None
-
-
-@dataclass(slots=True)
-class CopyResult:
-    """COPYUID's numbers, pairwise. Empty lists: nothing was there to copy (answered OK). `error`: why some messages
-    of a MOVE stayed where they are; COPY is all or nothing and has none."""
-
-    uid_validity: int
-    source: list[Uid]
-    target: list[Uid]
-    error: GatewayError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AppendResult:
-    """APPENDUID's numbers: `uids` ascending, in the order in which the messages were given."""
-
-    uid_validity: int
-    uids: tuple[Uid, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class MailboxInfo:
-    """A row of LIST. `use` is None for ordinary mailboxes; INBOX's children may exist."""
-
-    name: str
-    use: SpecialUse | None
-    has_children: bool
-    selectable: bool
-    subscribed: bool
-    no_inferiors: bool = False
-    mailbox_id: ObjectId = NO_OBJECT_ID
-
-
-@dataclass(frozen=True, slots=True)
-class MailboxStatus:
-    name: str
-    messages: int
-    recent: int
-    uid_next: int
-    uid_validity: int
-    unseen: int
-    highest_modseq: int
-    deleted: int = 0
-    size: int = 0
-    mailbox_id: ObjectId = NO_OBJECT_ID
-    deleted_size: int = 0  # octets of what is marked \\Deleted (RFC 9208)
 
 
 class Folder(Protocol):
@@ -335,46 +169,12 @@ class Folder(Protocol):
         """Bring the mailbox up to date with Graph if it is older than the poll interval (or `force`)."""
         ...
 
-    async def changed(self) -> None:
-        """Returns when `view.drain` would say something. No lost wake-up."""
+    async def changed(self, *, messages: bool = True, expunge: bool = True, flags: bool = True) -> None:
+        """Returns when such a `view.drain` would say something, or the mailbox is gone; without `messages`, only
+        then. No lost wake-up."""
         ...
 
     async def close(self) -> None: ...
-
-
-class Spool(Protocol):
-    """Where an incoming message's octets go: memory at first, an encrypted temporary file beyond a bound."""
-
-    @property
-    def size(self) -> int: ...
-    async def write(self, data: bytes) -> None:
-        """Waits while the process-wide budget of octets in flight is used up."""
-        ...
-
-    def read(self) -> bytes:
-        """All octets, once complete."""
-        ...
-
-    async def close(self) -> None:
-        """Gives the octets and the budget back. Idempotent."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A message to append. `internal_date` in seconds since 1970 UTC, None for now."""
-
-    spool: Spool
-    flags: Flags
-    internal_date: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """An SMTP envelope (RFC 5321 section 2.3.1). Addresses as given, without angle brackets; '' is the null path."""
-
-    sender: str
-    recipients: tuple[str, ...]
 
 
 class Account(Protocol):
@@ -389,6 +189,14 @@ class Account(Protocol):
     async def status(self, names: Sequence[str], *, sizes: bool = False) -> list[MailboxStatus]:
         """In the order asked for. NoSuchMailbox for the first unknown one. `sizes`: `size` is asked for; it is at
         least the sum of the messages' sizes, and may be dearer to learn than the rest."""
+        ...
+
+    async def known_status(self, names: Sequence[str]) -> list[MailboxStatus]:
+        """What is known of these mailboxes, without asking Graph. Those that are gone are left out."""
+        ...
+
+    def listen(self, reader: int) -> Listening:
+        """An ear for what happens from now on. `reader`: the session's number."""
         ...
 
     async def open(self, name: str, *, read_only: bool) -> Folder: ...

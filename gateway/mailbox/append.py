@@ -17,7 +17,6 @@ from gateway.graph.errors import GraphError
 from gateway.graph.mail import Result
 from gateway.graph.model import Message
 from gateway.mailbox import replacing
-from gateway.mailbox.api import Incoming
 from gateway.mailbox.arrival import leave, move_all, raise_first
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.creating import AppendWork, Creation, find_created
@@ -27,6 +26,7 @@ from gateway.mailbox.patches import local_of
 from gateway.mailbox.replacing import Replaced
 from gateway.mailbox.replies import is_message_gone, refusal
 from gateway.mailbox.sentcopy import take_sent_copy
+from gateway.mailbox.values import Incoming
 from gateway.mailbox.work import abandon, done, payload_of, whole
 from gateway.store.api import FolderRow, JournalRow, Upsert
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gateway.mailbox.api import Need, Thread
 from gateway.mailbox.hub import FolderHub
 from gateway.mailbox.rows import RowReader
 from gateway.mailbox.sortcolumns import SortColumns
 from gateway.mailbox.sorting import FROM_HEADERS, in_order, sent_dates, text_column
 from gateway.mailbox.sortkeys import SortKeys
 from gateway.mailbox.threads import Threadables, by_references, by_subject
+from gateway.mailbox.values import Need, Thread
 from gateway.mailbox.view import MailboxView
 from gateway.store.api import FolderRow
 from gateway.wire.sortkey import Criterion, SortKey, Threading

@@ -20,12 +20,12 @@ from gateway.core.types import MessageId
 from gateway.graph.errors import NotFound, PermanentFailure
 from gateway.graph.model import Priority
 from gateway.mailbox import facts, texts
-from gateway.mailbox.api import Body, Meta
 from gateway.mailbox.cache import BodyCache
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.placeholder import is_placeholder, placeholder
 from gateway.mailbox.rendering import Verdict, judge, pin_from
 from gateway.mailbox.renewal import ends, superseded
+from gateway.mailbox.values import Body, Meta
 from gateway.store.api import FolderRow, MessageRow, Upsert
 from gateway.wire.structure import bodystructure
 

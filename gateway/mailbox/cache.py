@@ -14,8 +14,8 @@ from pathlib import Path
 
 from cachetools import LRUCache
 
-from gateway.mailbox.api import Body
 from gateway.mailbox.disktier import DiskTier, FileBody
+from gateway.mailbox.values import Body
 from gateway.mailbox.work import whole
 from gateway.mime.part import Part, scan
 from gateway.store.errors import Damaged

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 
 from gateway.core.errors import LimitReached, SubmissionRefused
-from gateway.mailbox.api import Envelope
+from gateway.mailbox.values import Envelope
 from gateway.mime.address import addr_specs
 from gateway.mime.compose import add_header, crlf, reencode_qp_leaves, remove_header, set_header
 from gateway.mime.header import Fields, header_end

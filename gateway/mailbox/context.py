@@ -16,7 +16,11 @@ from typing import Protocol
 from gateway.core.limits import Limits
 from gateway.core.types import AccountId, FolderId, MessageId
 from gateway.graph.mail import MailboxClient
+from gateway.mailbox.tidings import Tidings
 from gateway.store.api import Applied, FolderRow, Store
+
+
+TIDINGS_KEPT = 4096  # changes of mailboxes, and of names, that are remembered for sessions that listen
 
 
 class Clock(Protocol):
@@ -169,7 +173,10 @@ class AccountContext:
     local_lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # read-change-write of Store.local only
     building_lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # one hidden folder is enough
     working: set[int] = field(default_factory=set)  # journal rows of work under way in this process
-    unfinished: asyncio.Event = field(default_factory=asyncio.Event)  # some of that work ended amid what it did
+    # some of that work ended amid what it did
+    tidings: Tidings = field(default_factory=lambda: Tidings(TIDINGS_KEPT))  # what happened, for who listens
+    unfinished: asyncio.Event = field(default_factory=asyncio.Event)
     # by well-known name; kept fresh by the hierarchy
     special: dict[str, FolderRow] = field(default_factory=dict)
-    folder_keys: set[int] = field(default_factory=set)  # of the folders there are; kept fresh by the hierarchy
+    # of the folders there are; kept fresh by the hierarchy
+    folder_keys: set[int] = field(default_factory=set)

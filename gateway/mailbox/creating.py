@@ -23,13 +23,13 @@ from gateway.graph.errors import GraphError, Invalid, OutcomeUnknown, TooLarge, 
 from gateway.graph.mail import Patch, Result
 from gateway.graph.model import Message
 from gateway.graph.props import parse_property, props
-from gateway.mailbox.api import Incoming
 from gateway.mailbox.building import building_folder
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.landing import MARKER, File, Landing, State, landing_of, message_id_of, minimal
 from gateway.mailbox.local import KeywordMap, epoch
 from gateway.mailbox.patches import Change, changed_aspects, patch_of
 from gateway.mailbox.replacing import Replaced
+from gateway.mailbox.values import Incoming
 from gateway.mailbox.work import begin, update
 from gateway.mime.compose import add_header, crlf, message_id, reencode_qp_leaves
 from gateway.store.api import FolderRow

@@ -23,10 +23,10 @@ from gateway.graph.mail import (
 )
 from gateway.graph.model import Message, Priority, Recipient
 from gateway.graph.props import parse_property, props
-from gateway.mailbox.api import Meta
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.local import epoch, graph_time
 from gateway.mailbox.rendering import OFF_LOOP
+from gateway.mailbox.values import Meta
 from gateway.mime.compose import crlf
 from gateway.mime.header import Fields, fold_header, header_end, split
 from gateway.mime.part import scan

@@ -27,17 +27,6 @@ from gateway.core.types import (
     one_spelling,
 )
 from gateway.mailbox import append, changes, expunge, transfer
-from gateway.mailbox.api import (
-    AppendResult,
-    CopyResult,
-    Flagged,
-    Incoming,
-    Need,
-    Row,
-    SearchResult,
-    StoreResult,
-    Thread,
-)
 from gateway.mailbox.arranging import Arranger
 from gateway.mailbox.bodies import Bodies
 from gateway.mailbox.context import AccountContext
@@ -55,6 +44,17 @@ from gateway.mailbox.searching import Searching
 from gateway.mailbox.sortkeys import SortKeys
 from gateway.mailbox.sync import FolderSync
 from gateway.mailbox.translate import translated
+from gateway.mailbox.values import (
+    AppendResult,
+    CopyResult,
+    Flagged,
+    Incoming,
+    Need,
+    Row,
+    SearchResult,
+    StoreResult,
+    Thread,
+)
 from gateway.mailbox.view import MailboxView
 from gateway.mailbox.watch import Watches
 from gateway.store.api import FolderRow, MessageRow
@@ -294,8 +294,8 @@ class OpenFolder:
     async def poll(self, *, force: bool = False) -> None:
         await self._sync.poll(max_age=0.0 if force else self._ctx.settings.poll_interval)
 
-    async def changed(self) -> None:
-        await self._hub.changed(self._view)
+    async def changed(self, *, messages: bool = True, expunge: bool = True, flags: bool = True) -> None:
+        await self._hub.changed(self._view, messages=messages, expunge=expunge, flags=flags)
 
 
 async def _row(ctx: AccountContext, folder: FolderId) -> FolderRow:

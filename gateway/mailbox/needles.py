@@ -10,8 +10,8 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from gateway.mailbox.api import Need, Row
 from gateway.mailbox.fuzzy import BY_INDEX, Words
+from gateway.mailbox.values import Need, Row
 from gateway.mime.header import Fields, decoded
 from gateway.mime.section import read
 from gateway.mime.text import body_finds, body_text, casefold_text, header_text

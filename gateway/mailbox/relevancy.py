@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from gateway.mailbox.api import Row
 from gateway.mailbox.fuzzy import BODY, BY_INDEX, FIELD
 from gateway.mailbox.needles import Finder, Mode, Needle, Seen, field_fit, header_of
+from gateway.mailbox.values import Row
 from gateway.mime.text import casefold_text, header_text
 from gateway.wire.searchkey import And, Contains, Field, Fuzzy, HeaderContains, Or, SearchKey
 

@@ -11,12 +11,12 @@ from itertools import chain, islice
 
 from gateway.core.types import MessageId, ObjectId, Uid
 from gateway.graph.errors import GraphError
-from gateway.mailbox.api import Meta, Need, Row
 from gateway.mailbox.bodies import Bodies
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.facts import known_metas
 from gateway.mailbox.hub import FolderHub
 from gateway.mailbox.replies import refusal
+from gateway.mailbox.values import Meta, Need, Row
 from gateway.mailbox.view import MailboxView
 from gateway.store.api import FolderRow, MessageRow
 

@@ -27,10 +27,10 @@ from typing import Any
 
 from gateway.core.types import SYSTEM_FLAGS_BY_NAME
 from gateway.mailbox import needles
-from gateway.mailbox.api import Need, Row
 from gateway.mailbox.fuzzy import BY_INDEX
 from gateway.mailbox.needles import Finder, Mode, Seen, Test, Verdict, header_of
 from gateway.mailbox.relevancy import fit_of
+from gateway.mailbox.values import Need, Row
 from gateway.mime.header import Fields
 from gateway.wire.dates import sent_day
 from gateway.wire.searchkey import (

@@ -24,7 +24,6 @@ from gateway.core.errors import LimitReached
 from gateway.core.progress import advance, expect
 from gateway.core.types import SystemFlag, Uid
 from gateway.graph.model import Priority
-from gateway.mailbox.api import Body, Need, Row, SearchResult
 from gateway.mailbox.bodies import Bodies
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.fuzzy import scores
@@ -33,6 +32,7 @@ from gateway.mailbox.needles import Needle, Seen, Verdict
 from gateway.mailbox.rendering import OFF_LOOP
 from gateway.mailbox.rows import RowReader
 from gateway.mailbox.search import Query
+from gateway.mailbox.values import Body, Need, Row, SearchResult
 from gateway.store.api import FolderRow, MessageRow
 
 FRESH = (

@@ -8,11 +8,11 @@ from __future__ import annotations
 from gateway.core.types import FlagChange, FlagOp, Flags, MessageId, Uid
 from gateway.graph.errors import GraphError
 from gateway.graph.model import Message
-from gateway.mailbox.api import Incoming
 from gateway.mailbox.changes import store_flags
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.facts import facts_of_octets
 from gateway.mailbox.local import KeywordMap, epoch, upsert_of
+from gateway.mailbox.values import Incoming
 from gateway.mime.compose import message_id
 from gateway.store.api import FolderRow, Upsert
 

@@ -18,11 +18,11 @@ from gateway.core.errors import SubmissionRefused
 from gateway.core.types import SpecialUse
 from gateway.graph.errors import GraphError, NotFound, OutcomeUnknown, Unreachable
 from gateway.graph.model import Message
-from gateway.mailbox.api import Envelope
 from gateway.mailbox.compose import compose, folded
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.local import epoch
 from gateway.mailbox.replies import submission_refusal
+from gateway.mailbox.values import Envelope
 from gateway.mailbox.work import begin, done, payload_of, update, whole
 from gateway.mime.compose import message_id
 from gateway.store.api import JournalRow

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, count, pairwise
 
-from gateway.mailbox.api import Thread
+from gateway.mailbox.values import Thread
 
 
 @dataclass(slots=True)

@@ -15,8 +15,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
 from gateway.core.types import Uid
-from gateway.mailbox.api import Change, Exists, Expunged, Flagged
 from gateway.mailbox.index import FolderIndex
+from gateway.mailbox.values import Change, Exists, Expunged, Flagged
 
 NEVER = 2**32  # above every UID
 
@@ -101,23 +101,26 @@ class MailboxView:
         modseqs, position = self._index.modseqs, self._index.position
         self._told.update((uid, modseqs[at]) for uid in uids if (at := position(uid)) >= 0)
 
-    def pending(self) -> bool:
+    def pending(self, *, expunge: bool = True, flags: bool = True) -> bool:
         if self._current():
             return False
-        return bool(self._gone() or self._fresh() or self._flagged())
+        return bool((expunge and self._gone()) or self._fresh() or (flags and self._flagged()))
 
-    def drain(self, *, expunge: bool) -> list[Change]:
+    def drain(self, *, expunge: bool, flags: bool = True) -> list[Change]:
         changes: list[Change] = []
         if not self._current():
-            flagged, fresh = self._flagged(), self._fresh()
+            flagged, fresh = self._flagged() if flags else [], self._fresh()
             if expunge:
                 changes += [Expunged(self.seq(uid), Uid(uid)) for uid in reversed(self._gone())]
             self._renumber(fresh, expunge=expunge)
+            if flags:
+                self._flags_at = self._index.modseq
             if fresh:
                 changes.append(Exists(self.count, self.recent))
             changes += [self._told_now(uid) for uid in flagged]
             self._index.bury()
-        self._told.clear()
+        if flags:
+            self._told.clear()
         return changes
 
     def _current(self) -> bool:
@@ -164,7 +167,6 @@ class MailboxView:
         elif fresh:
             self._uids = self._uids + fresh
         self._last = self._index.last_uid
-        self._flags_at = self._index.modseq
         if fresh:
             self._claim_recent()
 

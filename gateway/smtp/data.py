@@ -14,7 +14,7 @@ import re
 from typing import Protocol
 
 from gateway.core.errors import TooBig
-from gateway.mailbox.api import Spool
+from gateway.mailbox.values import Spool
 from gateway.smtp.replies import Farewell
 
 _END = b"\r\n.\r\n"

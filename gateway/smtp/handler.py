@@ -13,7 +13,8 @@ import structlog
 from aiosmtpd.smtp import syntax
 
 from gateway.core.errors import AuthenticationFailed, GatewayError, Unavailable
-from gateway.mailbox.api import Account, Envelope, Spool
+from gateway.mailbox.api import Account
+from gateway.mailbox.values import Envelope, Spool
 from gateway.smtp import paths
 from gateway.smtp.auth import Exchange, mechanisms
 from gateway.smtp.connection import Connection

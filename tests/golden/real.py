@@ -354,7 +354,7 @@ class RealBackend:
                 allow_plaintext=options.plaintext,
                 message_limit=options.message_limit,
                 refuse_raw_headers=options.refuse_raw_headers,
-            ),  # fmt: skip
+            ),
             self.clock,
             limits,
         )

@@ -16,7 +16,7 @@ from gateway.imap.ids import positions, uid_set, uids_at
 from gateway.imap.receiving import Receiving
 from gateway.imap.rev2 import tell_name
 from gateway.imap.spec import Enabled, Reply, State, handles
-from gateway.mailbox.api import AppendResult
+from gateway.mailbox.values import AppendResult
 from gateway.wire.command import Announcement, AppendStart, ReplaceStart
 from gateway.wire.encode import Kind
 

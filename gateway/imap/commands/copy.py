@@ -11,7 +11,7 @@ from gateway.imap import messagelimit
 from gateway.imap.commands.store import expunged
 from gateway.imap.ids import positions, uid_set, uids_at
 from gateway.imap.spec import Reply, State, handles
-from gateway.mailbox.api import CopyResult
+from gateway.mailbox.values import CopyResult
 from gateway.wire.command import Copy, Move
 from gateway.wire.encode import Kind
 

@@ -16,8 +16,8 @@ from gateway.imap.ids import named_uids, positions, some
 from gateway.imap.plan import FetchPlan, plan_of
 from gateway.imap.resync import tell_vanished
 from gateway.imap.spec import Reply, State, handles
-from gateway.mailbox.api import Need
 from gateway.mailbox.resync import Known
+from gateway.mailbox.values import Need
 from gateway.wire.command import Fetch
 from gateway.wire.fetchatt import Att
 

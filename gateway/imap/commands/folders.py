@@ -20,7 +20,7 @@ from gateway.imap.listing import (
 )
 from gateway.imap.rev2 import is_on, name_octets, speaks_utf8, tell_mailbox, tell_name
 from gateway.imap.spec import Reply, State, handles
-from gateway.mailbox.api import MailboxInfo, MailboxStatus
+from gateway.mailbox.values import MailboxInfo, MailboxStatus
 from gateway.wire.command import (
     Create,
     Delete,

@@ -18,7 +18,8 @@ from gateway.imap.matching import check_relevancy, matching
 from gateway.imap.rev2 import speaks_utf8
 from gateway.imap.searchkeys import names_messages, names_modseq, reads_flags
 from gateway.imap.spec import State, handles
-from gateway.mailbox.api import Folder, MailboxInfo, SearchResult
+from gateway.mailbox.api import Folder
+from gateway.mailbox.values import MailboxInfo, SearchResult
 from gateway.wire.command_search import MultiSearch, Source, Where
 from gateway.wire.encode import mailbox
 from gateway.wire.listpattern import DELIMITER

@@ -13,7 +13,7 @@ from gateway.imap.announce import announce, say
 from gateway.imap.condstore import highest, is_on, switch_on
 from gateway.imap.ids import named_uids, positions, uids_at
 from gateway.imap.spec import Enabled, Reply, State, handles
-from gateway.mailbox.api import Flagged, Need, StoreResult
+from gateway.mailbox.values import Flagged, Need, StoreResult
 from gateway.wire.command import Expunge, Store, UidExpunge
 from gateway.wire.encode import Kind
 from gateway.wire.searchkey import And, HasFlag, UidSet
