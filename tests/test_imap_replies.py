@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 import gateway.core.errors as errors
-from gateway.core.errors import BadCommand, GatewayError, NoSuchMailbox, SubmissionRefused, Unavailable
+from gateway.core.errors import (
+    AnnotationTooBig,
+    BadCommand,
+    GatewayError,
+    NoSuchMailbox,
+    SubmissionRefused,
+    Unavailable,
+)
 from gateway.imap.context import Census
 from gateway.imap.replies import reply_to
 from gateway.imap.spec import SPECS, Spec
@@ -17,12 +24,25 @@ def every_error() -> list[type[GatewayError]]:
     return [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, GatewayError)]
 
 
+# Those that are not made of a text alone.
+MADE: dict[type[GatewayError], GatewayError] = {
+    SubmissionRefused: SubmissionRefused(550, "5.7.1", "text"),
+    AnnotationTooBig: AnnotationTooBig(1024),
+}
+
+
 @pytest.mark.parametrize("cls", every_error(), ids=lambda cls: cls.__name__)
 def test_every_error_has_a_reply(cls: type[GatewayError]) -> None:
-    error = SubmissionRefused(550, "5.7.1", "text") if cls is SubmissionRefused else cls("text")
+    error = MADE.get(cls) or cls("text")
     reply = reply_to(error)
     assert reply.kind is (Kind.BAD if cls is BadCommand else Kind.NO)
-    assert (reply.text, reply.code) == ("text", cls.code)
+    assert (reply.text, reply.code) == (str(error), error.code)
+    assert reply.text == "text" or cls is AnnotationTooBig
+
+
+def test_an_annotation_too_big_says_how_much_is_taken() -> None:
+    """RFC 5464 section 4.3."""
+    assert reply_to(AnnotationTooBig(1024)).code == b"METADATA MAXSIZE 1024"
 
 
 def test_an_error_of_a_class_not_in_the_table_takes_its_parents_row() -> None:

@@ -7,7 +7,7 @@ import pytest
 import gateway.imap.session  # noqa: F401  # fills the table
 from gateway.core.runs import Runs
 from gateway.core.types import FlagChange, FlagOp, Flags
-from gateway.imap.caps import Offer, capabilities
+from gateway.imap.caps import ENABLABLE, Offer, capabilities
 from gateway.imap.spec import SPECS, State, handles
 from gateway.wire import command as commands
 from gateway.wire.command import Command, Expunge, Fetch, Move, Search, Store
@@ -85,5 +85,12 @@ def test_what_is_announced_and_what_is_not() -> None:
     found = words(State.AUTHENTICATED)
     assert found[0] == b"IMAP4rev1" and found[-1] == b"APPENDLIMIT=7"
     assert not any(word.startswith((b"AUTH=", b"STARTTLS", b"LOGINDISABLED")) for word in found)
-    assert {b"LITERAL-", b"IMAP4rev2", b"AUTH=CRAM-MD5"}.isdisjoint(found)
+    assert {b"LITERAL+", b"IMAP4rev2"} <= set(found)
+    assert {b"LITERAL-", b"AUTH=CRAM-MD5", b"QUOTA", b"COMPRESS=DEFLATE"}.isdisjoint(found)
+    assert not any(word.startswith(b"MESSAGELIMIT") for word in found)
     assert len(found) == len(set(found))
+
+
+def test_what_enable_takes_is_announced() -> None:
+    """RFC 5161 section 3.1: ENABLE names capabilities."""
+    assert {name.upper() for name in words(State.AUTHENTICATED)} >= set(ENABLABLE)
