@@ -102,8 +102,9 @@ class Upsert:
 class Applied:
     """What one `apply` did: the folder's highest mod-sequence and the rows that changed, tombstones by UID.
 
-    `born`: so many of the rows are new. `advanced`: this apply made that mod-sequence, one above the last. Otherwise it was so before: what made
-    it is another's `Applied`, which may still be on its way to whoever gathers them.
+    `advanced`: this apply made that mod-sequence, one above the last. Otherwise it was so before: what made
+    it is another's `Applied`, which may still be on its way to whoever gathers them. `born`: so many of the rows
+    are new.
     """
 
     modseq: ModSeq

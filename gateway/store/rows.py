@@ -89,8 +89,11 @@ def account_key(db: Connection, account: str) -> int:
 
 
 def make_account(db: Connection, account: str) -> int:
-    db.execute("INSERT INTO account (name) VALUES (?) ON CONFLICT DO NOTHING", (account,))
-    return account_key(db, account)
+    key = account_key(db, account)
+    if not key:
+        db.execute("INSERT INTO account (name) VALUES (?) ON CONFLICT DO NOTHING", (account,))
+        key = account_key(db, account)
+    return key
 
 
 def folder_field(db: Connection, folder: int, columns: str) -> tuple[Any, ...]:

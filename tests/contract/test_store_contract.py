@@ -30,6 +30,7 @@ from gateway.store.api import (
     Upsert,
 )
 from gateway.store.sqlite import SqliteStore
+from tests import postgres_server
 
 ALICE, BOB = AccountId("alice"), AccountId("bob")
 NOW = 1_700_000_000
@@ -65,7 +66,20 @@ def sqlite_state(folder: Path) -> State:
     return State(open_store)
 
 
-ENGINES = {"sqlite": sqlite_state}
+def postgres_state(folder: Path) -> State:
+    url = postgres_server.shared().database()
+
+    async def open_store(now: float, tombstones: int) -> Store:
+        from gateway.store.postgres import PostgresStore
+
+        store = PostgresStore(url, key=b"k" * 32, clock=lambda: now, tombstones=tombstones, readers=2)
+        await store.open()
+        return store
+
+    return State(open_store)
+
+
+ENGINES = {"sqlite": sqlite_state, "postgres": postgres_state}
 
 
 @pytest_asyncio.fixture(params=list(ENGINES))
