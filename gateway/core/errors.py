@@ -15,6 +15,7 @@ GatewayError
 │   ├── TooBig            [TOOBIG]
 │   ├── TooManyAnnotations, AnnotationTooBig   [METADATA ...]
 │   ├── UseRefused        [USEATTR]
+│   ├── BadEvent, NotificationOverflow   [BADEVENT (...)], [NOTIFICATIONOVERFLOW]
 │   ├── LimitReached      [LIMIT]
 │   ├── InUse             [INUSE]
 │   └── Expired           [EXPUNGEISSUED] or stale data
@@ -25,6 +26,8 @@ GatewayError
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class GatewayError(Exception):
@@ -101,6 +104,20 @@ class UseRefused(Refused):
     """RFC 6154 section 3."""
 
     code = b"USEATTR"
+
+
+class BadEvent(Refused):
+    """RFC 5465 section 3.1; `known`: the events there are."""
+
+    def __init__(self, known: Sequence[str]) -> None:
+        super().__init__("Events of this kind are not known here")
+        self.code = b"BADEVENT (%b)" % " ".join(known).encode()
+
+
+class NotificationOverflow(Refused):
+    """RFC 5465 section 3.1."""
+
+    code = b"NOTIFICATIONOVERFLOW"
 
 
 class LimitReached(Refused):

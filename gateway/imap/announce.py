@@ -5,6 +5,7 @@ Source: RFC 9051 sections 5.2 and 7.5.1, RFC 3501 section 7.3.2, RFC 7162 sectio
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,16 +33,21 @@ def flags_text(flags: Flags, recent: bool) -> bytes:
     return flag_list(flags, recent)
 
 
-def announce(session: Session, *, expunge: bool, with_uid: bool = False) -> bool:
-    """Put everything the client has not heard yet into `session.out`. EXPUNGE only if allowed. Whether messages were
-    expunged.
+def announce(session: Session, *, expunge: bool, with_uid: bool = False, wanted: bool = False) -> bool:
+    """Put everything the client has not heard yet, and wants to hear, into `session.out`. EXPUNGE only if allowed.
+    Whether messages were expunged. `wanted`: the command is there to hear of changes, whatever NOTIFY said.
 
     A client takes the highest MODSEQ of a command for what it may come back with (RFC 7162 section 6), unless it is
     told otherwise: where older expunges have to wait, it is."""
-    view = session.folder.view
-    changes = view.drain(expunge=expunge)
+    view, hearing = session.folder.view, session.hearing
+    if not (hearing.messages or wanted):
+        return False
+    last = view.uids[-1] if hearing.items and view.count else 0
+    changes = view.drain(expunge=expunge, flags=hearing.flags or wanted)
     forget_expunged(session, changes)
-    say(session, changes, with_uid=with_uid)
+    say(session, changes, with_uid=with_uid or session.notifications is not None)
+    if hearing.items and session.notifications is not None:
+        session.notifications.fresh += view.uids[bisect_right(view.uids, last) :]
     if not expunge and Enabled.QRESYNC in session.enabled and view.delayed:
         tell_highest(session)
     return any(isinstance(change, Expunged) for change in changes)

@@ -16,17 +16,15 @@ from typing import Any
 
 import gateway.imap.auth  # noqa: F401  # fills its rows of SPECS
 from gateway.core.errors import BadCommand, GatewayError
-from gateway.imap import uidonly
-from gateway.imap.announce import announce
+from gateway.imap import news, uidonly
 from gateway.imap.commands import load_handlers
-from gateway.imap.commands.metadata import tell_changed_entries
 from gateway.imap.context import Farewell, Gone
-from gateway.imap.contexts import refresh_searches
 from gateway.imap.literal import IncomingLiteral
 from gateway.imap.replies import reply_to, reply_to_bug
 from gateway.imap.rev2 import speaks_utf8
 from gateway.imap.session_state import SessionState
 from gateway.imap.spec import SPECS, Reply, Spec, State
+from gateway.mailbox.origin import act_as
 from gateway.wire.command import Command, Fetch, Status
 from gateway.wire.encode import Kind
 from gateway.wire.framer import (
@@ -50,6 +48,7 @@ class Session(SessionState):
     """One client; `run` is its whole life."""
 
     _bad_streak = 0  # BAD replies in a row
+    _amid = False  # a literal of the next command is on its way
 
     # -- the life of a session --
 
@@ -58,6 +57,7 @@ class Session(SessionState):
 
         Raises cancellation, and what is a bug outside of any handler; the client hears BYE of both."""
         try:
+            act_as(self.number)
             await self._converse()
         except Farewell as farewell:
             self._say_bye(farewell)
@@ -78,11 +78,33 @@ class Session(SessionState):
         for turn in itertools.count(1):
             if self._over:
                 break
-            await self._react(await self._ahead.next())
+            await self._react(await self._next())
             if turn % self.context.limits.pipelined == 0:
                 await asyncio.sleep(0)  # whoever sends thousands of commands ahead does not hold up others
         if self._farewell is not None:
             self._say_bye(self._farewell)
+
+    async def _next(self) -> Command | Event:
+        """What the client sends next. Until then it hears what it asked for by NOTIFY, but not amid its own command:
+        a line that ended in a literal's header."""
+        amid, self._amid = self._amid, False
+        if self.notifications is None or self._ahead or amid:
+            event = await self._ahead.next()
+        else:
+            event = await self._next_or_news()
+        self._amid = isinstance(event, Continue)
+        return event
+
+    async def _next_or_news(self) -> Command | Event:
+        if (event := self.channel.ready_event()) is not None:
+            return event
+        line = asyncio.ensure_future(self._ahead.next())
+        try:
+            await news.until_input(self, line)
+            return await line
+        finally:
+            if not line.done():
+                await news.stop(line)
 
     def _say_bye(self, farewell: Farewell) -> None:
         """The last word, unless a response is only half said: then silence is the only truth."""
@@ -93,6 +115,7 @@ class Session(SessionState):
 
     async def _part(self) -> None:
         self._heartbeat.stop()
+        self.stop_listening()
         for key in tuple(self._held):
             self.release(key)
         with suppress(GatewayError):
@@ -110,12 +133,10 @@ class Session(SessionState):
         """Run one command and send its one tagged reply."""
         spec = SPECS[type(command)]
         reply = await self._attempt(spec, command)
-        if self.selected is not None and reply.kind is not Kind.BAD:
-            announce(
-                self, expunge=spec.may_expunge(command), with_uid=bool(getattr(command, "by_uid", False))
-            )
-            await refresh_searches(self)
-        tell_changed_entries(self)
+        if reply.kind is not Kind.BAD:
+            by_uid = bool(getattr(command, "by_uid", False))
+            await news.tell_selected(self, expunge=spec.may_expunge(command), with_uid=by_uid)
+        await news.tell_rest(self, news.named_by(command))
         if (farewell := self.bereft) is not None:
             self.hang_up(farewell)
         await self._answer(command.tag, reply)

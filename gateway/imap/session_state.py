@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from array import array
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,6 +15,7 @@ from gateway.imap.caps import Offer, capabilities
 from gateway.imap.context import Channel, Context, Farewell
 from gateway.imap.heartbeat import Heartbeat
 from gateway.imap.literal import IncomingLiteral
+from gateway.imap.notify import BY_DEFAULT, Hearing, Notifications
 from gateway.imap.rev2 import speaks_utf8
 from gateway.imap.spec import Enabled, State
 from gateway.mailbox.api import Account, Folder
@@ -59,6 +60,7 @@ class SessionState:
         self.failed_logins = 0
         self.number = next(_numbers)  # of this session, in this process
         self.metadata_heard: int | None = None  # changes of entries told so far, once METADATA is enabled
+        self.notifications: Notifications | None = None  # once NOTIFY was given (RFC 5465)
         self.mid_response = False  # a response is half in `out`: nothing may be put between
         self._ahead = Ahead(channel, context.limits.pipelined, self._parse)
         self._heartbeat = Heartbeat(self)
@@ -118,8 +120,29 @@ class SessionState:
         self.channel.framer.authenticated = False
         self.enabled = Enabled.NOTHING
         self.metadata_heard = None
+        self.stop_listening()
+        self.notifications = None
         self.statuses.clear()
         self.prepared = 0
+
+    @property
+    def hearing(self) -> Hearing:
+        """What the session is told of its selected mailbox without having asked."""
+        return self.notifications.hearing if self.notifications is not None else BY_DEFAULT
+
+    def stop_listening(self) -> None:
+        """Nothing is watched for this session any more, but for the mailbox it has open."""
+        if self.notifications is not None:
+            self.notifications.close()
+
+    def made(self, mailbox: str, uids: Iterable[int]) -> None:
+        """The session has put these messages there itself."""
+        if (
+            self.notifications is not None
+            and self.selected is not None
+            and self.selected.folder.name == mailbox
+        ):
+            self.notifications.own.update(uids)
 
     @property
     def bereft(self) -> Farewell | None:

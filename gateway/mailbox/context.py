@@ -19,7 +19,6 @@ from gateway.graph.mail import MailboxClient
 from gateway.mailbox.tidings import Tidings
 from gateway.store.api import Applied, FolderRow, Store
 
-
 TIDINGS_KEPT = 4096  # changes of mailboxes, and of names, that are remembered for sessions that listen
 
 

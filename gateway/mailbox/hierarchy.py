@@ -13,6 +13,8 @@ from gateway.graph.errors import QuotaExceeded, ResyncNeeded
 from gateway.graph.model import MailFolder, Priority
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.names import NOT_LISTED, Tree
+from gateway.mailbox.origin import nobody
+from gateway.mailbox.treenews import tell_counts, tell_tree
 from gateway.store.api import FolderRow, FolderUpsert
 
 WELL_KNOWN = (*(use.value for use in SpecialUse), *sorted(NOT_LISTED))
@@ -27,6 +29,7 @@ class Hierarchy:
         self._synced = float("-inf")
         self.rows: dict[FolderId, FolderRow] = {}
         self.tree = Tree(())
+        self._names: dict[int, str] = {}
 
     async def refresh(self, *, max_age: float, priority: Priority = Priority.INTERACTIVE) -> None:
         """Be at most `max_age` seconds old. Costs no request while younger."""
@@ -35,7 +38,8 @@ class Hierarchy:
         began = self._ctx.clock.monotonic()
         async with self._lock:
             if self._synced < began:  # else somebody did it while we waited
-                await self._sync(priority)
+                with nobody():
+                    await self._sync(priority)
                 self._synced = began
 
     def forget_age(self) -> None:
@@ -47,7 +51,7 @@ class Hierarchy:
         self._keep(await self._ctx.store.folders(self._ctx.account))
 
     async def _sync(self, priority: Priority) -> None:
-        before = self.tree
+        before, rows = self.tree, self.rows
         link = await self._ctx.store.hierarchy_link(self._ctx.account)
         try:
             if link and self.rows:
@@ -59,6 +63,8 @@ class Hierarchy:
         except QuotaExceeded:
             await self._list(priority)
         await self._follow(before)
+        tell_tree(self._ctx.tidings, before, self.tree)
+        tell_counts(self._ctx.tidings, rows, self.rows)
 
     async def _follow(self, before: Tree) -> None:
         """Subscriptions are ours to keep. A mailbox seen for the first time is subscribed (programs that list only
@@ -114,6 +120,10 @@ class Hierarchy:
         link = await self._ctx.store.hierarchy_link(self._ctx.account)
         self._keep(await self._ctx.store.put_folders(self._ctx.account, special, gone, link=link))
 
+    def name_of(self, folder: int) -> str | None:
+        """The mailbox of this folder key, if it is listed."""
+        return self._names.get(folder)
+
     def _keep(self, rows: list[FolderRow]) -> None:
         self.rows = {row.id: row for row in rows}
         self._ctx.special.clear()
@@ -122,6 +132,7 @@ class Hierarchy:
         for key in before - self._ctx.folder_keys:
             self._ctx.hubs.dissolve(key)
         self.tree = Tree(rows)
+        self._names = {entry.row.key: entry.name for entry in self.tree.entries()}
 
 
 def _upsert(folder: MailFolder) -> FolderUpsert:

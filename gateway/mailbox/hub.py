@@ -48,10 +48,12 @@ class FolderHub:
         recent_from = max(recent_from, self.index.recent_floor)
         return MailboxView(self.index, recent_from=recent_from, takes_recent=takes_recent)
 
-    async def changed(self, view: MailboxView) -> None:
-        """Returns when `view.drain` would say something, or the mailbox is no more. No wake-up is lost: the event is
-        taken before the look, and nothing is awaited in between. Safe to cancel."""
-        while not (view.pending() or self.dissolved):
+    async def changed(
+        self, view: MailboxView, *, messages: bool = True, expunge: bool = True, flags: bool = True
+    ) -> None:
+        """Returns when `view.drain` would say something of this kind, or the mailbox is no more. No wake-up is lost:
+        the event is taken before the look, and nothing is awaited in between. Safe to cancel."""
+        while not (self.dissolved or (messages and view.pending(expunge=expunge, flags=flags))):
             await self._changed.wait()
 
     def dissolve(self) -> None:

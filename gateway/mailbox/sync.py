@@ -21,6 +21,7 @@ from gateway.mailbox.context import AccountContext
 from gateway.mailbox.firstsync import FirstSync
 from gateway.mailbox.intake import Intake
 from gateway.mailbox.local import epoch
+from gateway.mailbox.origin import nobody
 from gateway.mailbox.reconcile import list_folder
 from gateway.store.api import FolderRow, MessageRow
 
@@ -92,7 +93,8 @@ class FolderSync:
             if (await self._row()).ready:
                 return
             began = self._ctx.clock.monotonic()
-            self._ctx.hubs.refresh(self._key, await first.run())
+            with nobody():
+                self._ctx.hubs.refresh(self._key, await first.run())
             self.synced = began
 
     async def close(self) -> None:
@@ -113,7 +115,9 @@ class FolderSync:
             if self.synced >= asked:
                 return
             began = self._ctx.clock.monotonic()
-            if await self._round(priority):
+            with nobody():
+                done = await self._round(priority)
+            if done:
                 self.synced = began
         await self._tell_elsewhere()
 
@@ -127,7 +131,8 @@ class FolderSync:
         """A message found here by another folder's sync: this folder's delta may never say so (section 7)."""
         async with self._lock:
             if (await self._row()).ready:
-                await self._intake.take([message], set(), began=self._ctx.clock.monotonic(), link=None)
+                with nobody():
+                    await self._intake.take([message], set(), began=self._ctx.clock.monotonic(), link=None)
 
     async def settle_counts(self, row: FolderRow, max_age: float) -> None:
         """Ask Graph only if the folder's counts are others than when it was synced last: they come for all
@@ -135,6 +140,11 @@ class FolderSync:
         if self._counts != (row.total, row.unread):
             await self.poll(max_age=max_age)
             self._counts = (row.total, row.unread)
+
+    def moved(self, row: FolderRow) -> bool:
+        """Whether the folder's counts are others than when it was looked at last. At the first look: no."""
+        before, self._counts = self._counts, (row.total, row.unread)
+        return before is not None and before != self._counts
 
     def age(self) -> float:
         return self._ctx.clock.monotonic() - self.synced
@@ -283,7 +293,8 @@ class FolderSync:
 
     async def compare(self, priority: Priority = Priority.BACKGROUND) -> None:
         async with self._lock:
-            await self._compare(await self._row(), priority, link=None)
+            with nobody():
+                await self._compare(await self._row(), priority, link=None)
         await self._tell_elsewhere()
 
     async def _row(self) -> FolderRow:

@@ -59,6 +59,7 @@ from gateway.wire.grammar_metadata import (
     parse_setmetadata,
     parse_setquota,
 )
+from gateway.wire.grammar_notify import parse_notify
 from gateway.wire.grammar_search import parse_search
 from gateway.wire.grammar_select import parse_select
 from gateway.wire.grammar_sort import parse_cancel_update, parse_esearch, parse_sort, parse_thread
@@ -254,6 +255,7 @@ _COMMANDS: dict[bytes, tuple[Parser, bool]] = {
     b"SETQUOTA": (parse_setquota, True),
     b"APPEND": (parse_without_message, True),
     b"ESEARCH": (parse_esearch, True),
+    b"NOTIFY": (parse_notify, True),
     b"CANCELUPDATE": (parse_cancel_update, True),
     b"UID": (_uid, True),
     **_on_messages(by_uid=False),

@@ -89,13 +89,13 @@ def _parse_tail(c: Cursor) -> _Tail:
 
 def _items(c: Cursor) -> tuple[FetchItem, ...]:
     if c.accept(b"("):
-        return _list(c)
+        return parse_attributes(c)
     name = c.match(_NAME, "a FETCH item or a list of them").upper()
     return MACROS.get(name) or (_item(c, name),)
 
 
-def _list(c: Cursor) -> tuple[FetchItem, ...]:
-    """Repeated items are answered once."""
+def parse_attributes(c: Cursor) -> tuple[FetchItem, ...]:
+    """fetch-att *(SP fetch-att) ")", behind the opening parenthesis. No macros. Repeated items are answered once."""
     items: dict[FetchItem, None] = {}
     while True:
         items[_item(c, c.match(_NAME, "a FETCH item").upper())] = None

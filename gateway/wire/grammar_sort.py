@@ -82,19 +82,20 @@ def parse_esearch(c: Cursor, tag: bytes) -> Command:
 def _sources(c: Cursor) -> tuple[Source, ...]:
     """IN (filter-mailboxes ...). Scope options, in parentheses behind it, are defined by nobody yet."""
     c.expect(b" (", "a list of mailboxes")
-    found = [_source(c)]
+    found = [parse_source(c)]
     while not c.accept(b")"):
         c.space()
         if c.at(b"("):
             raise BadCommand("Unknown scope option")
-        found.append(_source(c))
+        found.append(parse_source(c))
         if len(found) > c.limits.list_patterns:
             raise LimitReached("Too many mailbox filters")
     c.space()
     return tuple(found)
 
 
-def _source(c: Cursor) -> Source:
+def parse_source(c: Cursor) -> Source:
+    """One filter-mailboxes (RFC 5465 section 8), as ESEARCH and NOTIFY have them."""
     word = c.word("a mailbox filter")
     try:
         where = Where(word.decode("ascii"))

@@ -34,6 +34,7 @@ async def append(s: Session, cmd: AppendStart) -> Reply:
             await received.take(announced)
             announced = await received.another()
         result = await s.user.append(cmd.mailbox, received.messages)
+    s.made(cmd.mailbox, result.uids)
     await tell_name(s, cmd.mailbox)
     return Reply("APPEND completed", _append_uid(result))
 
@@ -47,6 +48,7 @@ async def replace(s: Session, cmd: ReplaceStart) -> Reply:
         if await received.another() is not None:
             raise BadCommand("REPLACE takes one message")
         result = await s.folder.replace(old, cmd.mailbox, received.messages[0])
+    s.made(cmd.mailbox, result.uids)
     await tell_name(s, cmd.mailbox)
     s.out.status(b"*", Kind.OK, "Replacement message ready", _append_uid(result))
     return expunged(s, "UID REPLACE completed" if cmd.by_uid else "REPLACE completed")

@@ -29,6 +29,7 @@ async def copy(s: Session, cmd: Copy) -> Reply:
     if not uids:
         return Reply(f"COPY completed, {NOTHING}")
     result = await s.folder.copy(uids, cmd.mailbox)
+    s.made(cmd.mailbox, result.target)
     return Reply("COPY completed", _copyuid(result)) if result.source else Reply(f"COPY completed, {NOTHING}")
 
 
@@ -41,6 +42,7 @@ async def move(s: Session, cmd: Move) -> Reply:
     if not uids:
         return Reply(f"MOVE completed, {NOTHING}")
     result = await s.folder.move(uids, cmd.mailbox)
+    s.made(cmd.mailbox, result.target)
     if not result.source:
         return Reply(f"MOVE completed, {NOTHING}")
     s.out.status(b"*", Kind.OK, "Moved", _copyuid(result))

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gateway.core.errors import BadCommand, CannotDo, NoSuchMailbox, Refused
@@ -18,8 +18,9 @@ from gateway.imap.listing import (
     select,
     subscribed_entries,
 )
-from gateway.imap.rev2 import is_on, name_octets, speaks_utf8, tell_mailbox, tell_name
+from gateway.imap.rev2 import is_on, speaks_utf8, tell_mailbox, tell_name
 from gateway.imap.spec import Reply, State, handles
+from gateway.imap.statusline import STATUS_ITEMS, status_line
 from gateway.mailbox.values import MailboxInfo, MailboxStatus
 from gateway.wire.command import (
     Create,
@@ -79,7 +80,7 @@ def _tell_entries(
     for entry in entries:
         s.out.untagged(entry.line(utf8=speaks_utf8(s)))
         if entry.name in statuses:
-            s.out.untagged(_status_line(s, statuses[entry.name], items))
+            s.out.untagged(status_line(s, statuses[entry.name], items))
         if entry.name in metadata:
             s.out.untagged(metadata_line(s, entry.name, metadata[entry.name]))
 
@@ -113,20 +114,6 @@ async def namespace(s: Session, cmd: Namespace) -> None:
 
 # -- STATUS --
 
-STATUS_ITEMS: dict[bytes, Callable[[Session, MailboxStatus], int | bytes]] = {
-    b"MESSAGES": lambda s, status: status.messages,
-    b"RECENT": lambda s, status: 0 if is_on(s) else status.recent,
-    b"UIDNEXT": lambda s, status: status.uid_next,
-    b"UIDVALIDITY": lambda s, status: status.uid_validity,
-    b"UNSEEN": lambda s, status: status.unseen,
-    b"HIGHESTMODSEQ": lambda s, status: status.highest_modseq,
-    b"APPENDLIMIT": lambda s, status: s.user.append_limit(),
-    b"DELETED": lambda s, status: status.deleted,
-    b"SIZE": lambda s, status: status.size,
-    b"MAILBOXID": lambda s, status: object_id(status.mailbox_id),
-    b"DELETED-STORAGE": lambda s, status: status.deleted_size,
-}
-
 
 @handles(Status, State.LOGGED_IN)
 async def status(s: Session, cmd: Status) -> None:
@@ -134,7 +121,7 @@ async def status(s: Session, cmd: Status) -> None:
     _check_items(s, cmd.items)
     if cmd.mailbox not in s.statuses:
         await _ask_together(s, cmd)
-    s.out.untagged(_status_line(s, s.statuses.pop(cmd.mailbox), cmd.items))
+    s.out.untagged(status_line(s, s.statuses.pop(cmd.mailbox), cmd.items))
 
 
 async def _ask_together(s: Session, cmd: Status) -> None:
@@ -159,15 +146,6 @@ def _check_items(s: Session, items: Sequence[bytes]) -> None:
         raise BadCommand(f"Unknown STATUS item {unknown[0].decode('ascii', 'replace')}")
     if b"HIGHESTMODSEQ" in items:
         condstore.switch_on(s)
-
-
-def _status_line(s: Session, status: MailboxStatus, items: Sequence[bytes]) -> bytes:
-    values = b" ".join(item + b" " + _value(STATUS_ITEMS[item](s, status)) for item in items)
-    return b"STATUS %b (%b)" % (name_octets(s, status.name), values)
-
-
-def _value(value: int | bytes) -> bytes:
-    return b"%d" % value if isinstance(value, int) else value
 
 
 # -- changes --

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.core.errors import BadCommand
-from gateway.imap.announce import announce
-from gateway.imap.commands.metadata import tell_changed_entries
 from gateway.imap.context import Farewell
-from gateway.imap.contexts import refresh_searches
+from gateway.imap.news import stirred, stop, tell
 from gateway.imap.spec import State, handles
 from gateway.wire.command import Idle, Marker
 from gateway.wire.encode import Kind
@@ -26,52 +24,34 @@ async def idle(s: Session, cmd: Idle) -> None:
     line = asyncio.ensure_future(s.channel.next_event())
     try:
         while not line.done():
-            _tell(s)
-            await refresh_searches(s)
+            await tell(s, expunge=True)
+            if (farewell := s.bereft) is not None:
+                raise farewell
             await s.flush()
             await _something(s, line)
     finally:
-        await _stop(line)
+        await stop(line)
     _expect_done(s, line.result())
-
-
-def _tell(s: Session) -> None:
-    tell_changed_entries(s)
-    if s.selected is not None:
-        announce(s, expunge=True)
-    if (farewell := s.bereft) is not None:
-        raise farewell
 
 
 async def _something(s: Session, line: asyncio.Task[Event]) -> None:
     """Wait for the client, for news, or for so long that the connection needs a sign of life."""
-    waits: list[asyncio.Task[Any]] = [asyncio.ensure_future(s.context.clock.sleep(_quiet(s)))]
-    if s.selected is not None:
-        waits.append(asyncio.ensure_future(s.folder.changed()))
-    if s.metadata_heard is not None:
-        waits.append(asyncio.ensure_future(s.user.metadata_changed(s.metadata_heard)))
+    quiet = asyncio.ensure_future(s.context.clock.sleep(_quiet(s)))
+    waits = stirred(s, expunge=True)
     try:
-        await asyncio.wait([line, *waits], return_when=asyncio.FIRST_COMPLETED)
-        if waits[0].done() and not line.done():
+        await asyncio.wait([line, quiet, *waits], return_when=asyncio.FIRST_COMPLETED)
+        if quiet.done() and not line.done():
             s.out.status(b"*", Kind.OK, "Still here")
-        for news in waits[1:]:
+        for news in waits:
             if news.done():
                 news.result()  # a fault of the backend ends IDLE: waiting on would be a busy loop
     finally:
-        for task in waits:
-            await _stop(task)
+        for task in (quiet, *waits):
+            await stop(task)
 
 
 def _quiet(s: Session) -> float:
     return s.context.settings.idle_keepalive
-
-
-async def _stop(task: asyncio.Task[Any]) -> None:
-    """End a task of ours; what it had to say is read by `result` where it matters."""
-    task.cancel()
-    await asyncio.wait([task])
-    if not task.cancelled():
-        task.exception()
 
 
 def _expect_done(s: Session, event: Event) -> None:

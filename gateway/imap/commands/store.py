@@ -122,5 +122,5 @@ async def _to_expunge(s: Session, cmd: UidExpunge) -> tuple[list[range], bytes]:
 def expunged(s: Session, text: str) -> Reply:
     """The reply of a command that expunges, behind what it has expunged: under QRESYNC with the mod-sequence that the
     client has reached by that (RFC 7162 sections 3.2.7 and 3.2.9)."""
-    some = announce(s, expunge=True)
+    some = announce(s, expunge=True, wanted=True)
     return Reply(text, highest(s) if some and Enabled.QRESYNC in s.enabled else b"")
