@@ -128,6 +128,7 @@ def test_verifiers_as_text() -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "SCRAM-SHA-256$4096:YQ==$YQ==:YQ==", "SCRAM-SHA-1$4096:YQ==$x:y", str(PENCIL).replace("4096", "4095"),
+     str(PENCIL).replace("4096", "65537"),
      str(PENCIL) + "=", str(PENCIL).replace(":W22ZaJ0SNY7soEsUEjb6gQ==", ":")],
 )  # fmt: skip
 def test_what_is_no_verifier(text: str) -> None:
