@@ -218,6 +218,9 @@ def emulator(
     rtt_ms: float = 0,
     service_ms: float = 0,
     item_us: float = 0,
+    webhook_ca: Annotated[
+        Path | None, typer.Option(help="PEM: whom to trust when posting notifications.")
+    ] = None,
     ready_file: ReadyFile = None,
     as_json: Json = False,
 ) -> None:
@@ -226,7 +229,7 @@ def emulator(
 
     options = EmulatorOptions(
         host=host, port=port, http=http, messages=messages, users=users, seed=seed, rtt_ms=rtt_ms,
-        service_ms=service_ms, item_us=item_us, ready_file=ready_file,
+        service_ms=service_ms, item_us=item_us, ready_file=ready_file, webhook_ca=webhook_ca,
     )  # fmt: skip
 
     def said(running: RunningEmulator) -> None:

@@ -708,7 +708,8 @@ def test_trap_50_every_trap_has_its_test():
 @pytest.mark.parametrize("rule", sorted(RULES))
 def test_trap_50_every_rule_is_tried_with_and_without(rule):
     here = Path(__file__)
-    text = here.read_text() + here.with_name("test_emulator_contract.py").read_text()
+    others = ("test_emulator_contract.py", "test_emulator_subscriptions.py")
+    text = here.read_text() + "".join(here.with_name(name).read_text() for name in others)
     assert f'"{rule}"' in text
 
 

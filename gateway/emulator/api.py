@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Clock(Protocol):
@@ -106,6 +106,11 @@ class Model(Protocol):
 
     def upload_owner(self, token: str) -> tuple[str, str] | None:
         """The application and the mailbox (lower case) an upload session belongs to; None for no session."""
+        ...
+
+    def subscribable(self, caller: Caller, resource: str) -> tuple[Any, int | None]:
+        """The mailbox, and the folder's number (None: all of them), that a subscription's resource names; raises
+        errors.GraphError for what is not there, or not the caller's to read."""
         ...
 
     def users(self) -> list[str]:

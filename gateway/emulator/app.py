@@ -22,14 +22,17 @@ from starlette.types import Receive, Scope, Send
 from gateway.emulator.api import Caller, Model, Request, Response
 from gateway.emulator.auth import SignIn
 from gateway.emulator.batch import Batch, parse_batch
+from gateway.emulator.callbacks import Callbacks
 from gateway.emulator.calls import Calls, ConnectionFaultError, Outcome
 from gateway.emulator.control import Control
+from gateway.emulator.control_push import PushControl
 from gateway.emulator.errors import JSON_TYPE, GraphError, bad_request, dressed, wrong_method
 from gateway.emulator.faults import Faults
 from gateway.emulator.grants import Entra
 from gateway.emulator.journal import Entry, Journal
 from gateway.emulator.jsonin import need_json
 from gateway.emulator.latency import Latency, Sleep
+from gateway.emulator.notices import Notices
 from gateway.emulator.peer import BODILESS, BodyTooLargeError, ClientLeftError, Peer
 from gateway.emulator.throttle import Throttle
 from gateway.emulator.tokens import GRAPH_ID, Directory
@@ -56,11 +59,16 @@ class Emulator:
         self.faults = Faults()
         self.entra = Entra(world, directory)
         self._latency = Latency(world.limits, sleep)
-        self._calls = Calls(model, Throttle(world), self.faults, self._latency)
+        self.callbacks = Callbacks()
+        self.notices = Notices(model, self.callbacks)
+        self._calls = Calls(model, Throttle(world), self.faults, self._latency, self.notices)
         self._closing = asyncio.Event()
         self._errors = 0  # answered so far: decides the envelope of the next
         control = Control(model, self.journal, self.faults, self.entra)
-        self._router = Router([*self._graph_routes(), *control.routes(), *self._sign_in_routes()])
+        pushed = PushControl(self.notices)
+        self._router = Router(
+            [*self._graph_routes(), *control.routes(), *pushed.routes(), *self._sign_in_routes()]
+        )
         self._router.default = self._unknown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,6 +77,12 @@ class Emulator:
 
     def close(self) -> None:
         self._closing.set()
+        self.notices.end()
+
+    async def aclose(self) -> None:
+        """`close`, and nothing of it goes on."""
+        self.close()
+        await self.notices.aclose()
 
     def _graph_routes(self) -> Sequence[BaseRoute]:
         mounts = [Mount(f"/{version}", app=self._graph) for version in sorted(VERSIONS)]

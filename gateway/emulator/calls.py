@@ -16,6 +16,7 @@ from gateway.emulator.faults import Faults
 from gateway.emulator.ids import TENANT_GUID, user_guid
 from gateway.emulator.latency import Latency
 from gateway.emulator.limits import limit
+from gateway.emulator.notices import Notices
 from gateway.emulator.throttle import Slot, Throttle, mailbox_key
 
 log = logging.getLogger("gateway.emulator")
@@ -40,8 +41,11 @@ class Outcome:
 class Calls:
     """Runs calls against the model. `names` maps user names and GUIDs, lower-case, to mailboxes."""
 
-    def __init__(self, model: Model, throttle: Throttle, faults: Faults, latency: Latency) -> None:
+    def __init__(
+        self, model: Model, throttle: Throttle, faults: Faults, latency: Latency, notices: Notices
+    ) -> None:
         self.model = model
+        self.notices = notices
         self.throttle = throttle
         self.faults = faults
         self.latency = latency
@@ -58,7 +62,7 @@ class Calls:
         Raises ConnectionFaultError where no answer may be given at all."""
 
         async def work() -> Outcome:
-            return Outcome(self.handle(request))
+            return Outcome(await self.answer(request))
 
         if len(target) > limit(self.model.world, "url_bytes"):
             return Outcome(GraphError(414, "UriTooLong", "The request URI is too long.").response())
@@ -82,6 +86,14 @@ class Calls:
         if fault.status == 0:
             raise ConnectionFaultError("reset")
         return Outcome(fault.answer())
+
+    async def answer(self, request: Request) -> Response:
+        """The model's answer; subscriptions have their own, for which the subscriber is asked (contract 13)."""
+        if plain_path(request.path).lower().strip("/").partition("/")[0] != "subscriptions":
+            return self.handle(request)
+        response = await self.notices.subscriptions.handle(request)
+        self.notices.begin()
+        return response
 
     def handle(self, request: Request) -> Response:
         """The model's answer; a bug in the model is a 500 and a trace in the log, never a dead connection."""

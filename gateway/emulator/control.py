@@ -78,7 +78,7 @@ class Control:
             ("POST", "/devicecode", self.decide_device),
             ("POST", "/apps", self.register_app),
         ]
-        return [Route(PREFIX + path, _guarded(run), methods=[method]) for method, path, run in table]
+        return [Route(PREFIX + path, guarded(run), methods=[method]) for method, path, run in table]
 
     # -- the log --
 
@@ -112,7 +112,7 @@ class Control:
         return {"id": self._model.deliver(self._upn(request), folder, mime, received=received)}
 
     async def patch(self, request: Request) -> object:
-        self._model.outlook_patch(self._upn(request), request.path_params["id"], await _json(request))
+        self._model.outlook_patch(self._upn(request), request.path_params["id"], await json_of(request))
         return None
 
     async def delete(self, request: Request) -> object:
@@ -120,7 +120,7 @@ class Control:
         return None
 
     async def move(self, request: Request) -> object:
-        source = await _json(request)
+        source = await json_of(request)
         folder = source.get("destinationId") or source.get("folder")
         if not isinstance(folder, str):
             raise RefusedError(400, "destinationId is missing")
@@ -137,7 +137,7 @@ class Control:
         return dict(self._world.rules.states)
 
     async def set_rules(self, request: Request) -> object:
-        wanted = await _json(request)
+        wanted = await json_of(request)
         for name, on in wanted.items():
             if name not in RULES or not isinstance(on, bool):
                 raise RefusedError(400, f"no such rule, or not true or false: {name}")
@@ -149,7 +149,7 @@ class Control:
         return {"faults": self._faults.describe()}
 
     async def add_fault(self, request: Request) -> object:
-        self._faults.add(parse_fault(await _json(request)))
+        self._faults.add(parse_fault(await json_of(request)))
         return {"faults": self._faults.describe()}
 
     async def clear_faults(self, request: Request) -> object:
@@ -159,7 +159,7 @@ class Control:
         return dict(self._world.limits)
 
     async def set_limits(self, request: Request) -> object:
-        wanted = await _json(request)
+        wanted = await json_of(request)
         for name, value in wanted.items():
             if (
                 name not in self._world.limits
@@ -174,7 +174,7 @@ class Control:
 
     async def expire_tokens(self, request: Request) -> object:
         """Every access token is a 401 from now on, with {"claims": true} one with a claims challenge."""
-        wanted = await _json(request) if (await _body(request)).strip() else {}
+        wanted = await json_of(request) if (await _body(request)).strip() else {}
         count = self._entra.access.expire()
         self._entra.access.claims_wanted = bool(wanted.get("claims"))
         return {"expired": count}
@@ -186,7 +186,7 @@ class Control:
         return {"user_codes": self._entra.pending_devices()}
 
     async def decide_device(self, request: Request) -> object:
-        source = await _json(request)
+        source = await json_of(request)
         decision = source.get("decision", "approve")
         if decision not in ("approve", "decline"):
             raise RefusedError(400, "decision must be approve or decline")
@@ -197,7 +197,7 @@ class Control:
 
     async def register_app(self, request: Request) -> object:
         """{"client_id", "secret"?, "certificate"? (PEM), "roles"?, "scopes"?, "redirects"?}"""
-        source = await _json(request)
+        source = await json_of(request)
         app = App(str(source.get("client_id", "")), source.get("secret"))
         if not app.client_id:
             raise RefusedError(400, "client_id is missing")
@@ -217,7 +217,7 @@ class Control:
         raise RefusedError(404, "no such user")
 
 
-def _guarded(run: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+def guarded(run: Endpoint) -> Callable[[Request], Awaitable[Response]]:
     """JSON out; 204 for None; refusals as they say, the model's lookup errors as 404, bad values as 400."""
 
     async def endpoint(request: Request) -> Response:
@@ -256,7 +256,7 @@ async def _body(request: Request) -> bytes:
     return body
 
 
-async def _json(request: Request) -> dict[str, Any]:
+async def json_of(request: Request) -> dict[str, Any]:
     value = json.loads(await _body(request))
     if not isinstance(value, dict):
         raise RefusedError(400, "the body must be a JSON object")

@@ -31,6 +31,15 @@ DEFAULTS: Final[dict[str, float]] = {
     "fresh_404_seconds": 0.2,
     "conflict_seconds": 1.0,
     "rules_race_seconds": 0.3,
+    "subscriptions": 1000,  # contract 13: active ones of a mailbox
+    "subscription_minutes": 10080,  # the latest expiry
+    "subscription_least_minutes": 45,  # sooner ones are raised to it
+    "webhook_validation_seconds": 10.0,
+    "notice_answer_seconds": 3.0,  # a subscriber has for its 2xx
+    "notice_seconds": 0.1,  # from a change to its notification; the service takes up to 3 minutes
+    "notice_batch": 50,  # notifications in one POST
+    "notice_retry_seconds": 5.0,  # the first pause, doubled each time
+    "notice_patience_seconds": 4 * 3600.0,
     "drip_ms": 0.0,  # before each 64 KiB of a streamed answer
 }
 

@@ -19,6 +19,8 @@ from gateway.emulator.limits import lag, limit
 
 _PAST_SECONDS = 120.0
 
+Heard = Callable[["Mailbox", Folder, Item, int], None]
+
 
 class Mailbox:
     """The mailbox of one user; `now()` is the world's clock."""
@@ -48,6 +50,7 @@ class Mailbox:
         self.delta_plans: dict[Any, Any] = {}
         self.deaths = 0
         self.post: Callable[[str, list[str], bytes], None] = lambda _sender, _recipients, _mime: None
+        self.heard: Heard | None = None  # told of every entry in a folder's log
         self._numbers = count(1)
         self._serials = count(1)
         self._folder_numbers = count(1)
@@ -333,6 +336,8 @@ class Mailbox:
 
     def _log(self, folder: Folder, item: Item, mask: int) -> None:
         now = self.now()
+        if self.heard is not None:
+            self.heard(self, folder, item, mask)
         folder.log.add(item.number, mask, now, item.serial, int(limit(self.world, "delta_log")))
         folder.committed = int(now)
         if mask & (NEW | GONE):

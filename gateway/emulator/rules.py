@@ -71,6 +71,13 @@ RULES: Final[dict[str, str]] = {
     "x-headers-dropped": "X- headers are dropped until the mailbox knows the named property (52)",
     "odd-headers-dropped": "other non-standard headers are dropped from sent MIME (52)",
     "auto-submitted-dropped": "Auto-Submitted and Return-Path are removed from sent MIME (52)",
+    # -- change notifications --
+    "webhooks-https-only": "a notificationUrl that is not https is a 400 (§13)",
+    "notices-late": "a notification comes limits.notice_seconds after the change (§13)",
+    "notices-repeat": "a notification may come twice (§13)",
+    "notices-reordered": "notifications come in another order than the changes (§13)",
+    "notices-slow-dropped": "who answers slowly is notified ten minutes later, or not at all (§13)",
+    "reauthorization-required": "half its life on, a subscription has to be authorised again (§13)",
     # -- the service --
     "concurrency-4": "four requests in flight per app and mailbox, the fifth is a 429 (16)",
     "batch-inner-429": "the fifth independent request of a batch to one mailbox is an inner 429 (16)",

@@ -60,6 +60,7 @@ class EmulatorOptions:
     ready_file: str | Path | None = None
     state_dir: str | Path | None = None
     language: str = "en"
+    webhook_ca: str | Path | None = None  # PEM: whom else to trust when notifications are posted
 
 
 class WallClock:
@@ -133,6 +134,7 @@ class RunningEmulator:
         for server in self._servers:
             server.ending.set()
         await asyncio.gather(*self._tasks)
+        await self.app.aclose()
         self._folder.close()
 
     def describe(self) -> dict[str, object]:
@@ -191,6 +193,9 @@ async def listen(options: EmulatorOptions, tenant: Tenant, app: Emulator) -> Run
         sockets.append(_bound(options.host, 0))
     running = _describe(options, sockets, app, tenant, certificates)
     running._folder = folder
+    app.callbacks.trust(certificates.ca)
+    if options.webhook_ca is not None:
+        app.callbacks.trust(Path(options.webhook_ca))
     for number, sock in enumerate(sockets):
         await _serve(running, sock, None if options.http and number == 0 else certificates)
     if options.ready_file is not None:

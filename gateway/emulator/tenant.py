@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.emulator import attach, changes, folders, post, times
-from gateway.emulator.api import Request, Response, World
+from gateway.emulator.api import Caller, Request, Response, World
 from gateway.emulator.errors import GraphError, bad_request, denied, unknown_segment
 from gateway.emulator.ids import TENANT_GUID
 from gateway.emulator.items import Item
@@ -15,7 +15,7 @@ from gateway.emulator.mailbox import Mailbox
 from gateway.emulator.mime_out import value_of
 from gateway.emulator.odata import Context, parse_options, parse_prefer
 from gateway.emulator.render import folder_total
-from gateway.emulator.routes import USER, Route, allowed, resolve, segments
+from gateway.emulator.routes import READ, USER, Route, allowed, resolve, segments
 
 
 class Tenant:
@@ -142,6 +142,18 @@ class Tenant:
         at = names.index("messages", 2)
         if names[at + 1] not in ("delta", "delta()", "$count"):
             folders.find(ctx.box, below[at - 1])
+
+    def subscribable(self, caller: Caller, resource: str) -> tuple[Mailbox, int | None]:
+        """See `api.Model`: `/messages` of a mailbox, or of one folder. A delegated token subscribes to its own user's
+        mailbox only, whatever the rights (contract 1.3)."""
+        request = Request("GET", "v1.0", "/" + resource.lstrip("/"), {}, {}, b"", caller, "")
+        box, below = self._mailbox(request, segments(request.path))
+        route = resolve("GET", below)
+        if route.need != READ or below[-1].lower() != "messages" or len(route.ids) > 1:
+            raise bad_request(f"The resource {resource!r} cannot be subscribed to.", "InvalidRequest")
+        if not allowed(READ, caller.scopes, shared=False)[0] or caller.user not in (None, box.upn):
+            raise denied()
+        return box, folders.find(box, route.ids[0]).number if route.ids else None
 
     # -- what Outlook and the Internet do ------------------------------------------------------------
 
