@@ -23,7 +23,7 @@ import structlog
 from structlog.typing import EventDict
 
 from gateway import __version__
-from gateway.config import AccountSection, Config
+from gateway.config import AccountSection, Config, StoreSection
 from gateway.core.errors import Unavailable
 from gateway.core.limits import DEFAULT_LIMITS, KIB, LITERAL_MINUS, MIB, Limits
 from gateway.core.types import AccountId
@@ -44,6 +44,8 @@ from gateway.mailbox.hub import Hubs
 from gateway.mailbox.spool import SpoolBudget
 from gateway.mailbox.work import settled
 from gateway.smtp.server import SmtpSettings, SubmissionServer
+from gateway.store.errors import StoreError
+from gateway.store.jobs import JobStore
 from gateway.store.keyfile import load_or_create_key, private_folder
 from gateway.store.sqlite import SqliteStore
 from gateway.store.statelock import StateLock
@@ -110,11 +112,7 @@ class Gateway:
         lock.take()
         opened.callback(lock.release)
         self._key = load_or_create_key(state / "key")
-        self._store = SqliteStore(
-            state / "gateway.db", key=self._key, clock=self._clock.time,
-            text_octets=self.config.search.text_mib * MIB,
-        )  # fmt: skip
-        await self._store.open()
+        self._store = await self._open_store()
         opened.push_async_callback(self._store.close)
         opened.callback(asyncio.create_task(self._sweep(), name="sweep").cancel)
         self._hubs = Hubs(self._store, change_log=self.limits.change_log)
@@ -128,6 +126,19 @@ class Gateway:
         opened.push_async_callback(self._stop_servers)
         await self._listen()
 
+    async def _open_store(self) -> JobStore:
+        text_octets = self.config.search.text_mib * MIB
+        if self.config.store.url is not None:
+            return await open_database(self.config.store, self._key, self._clock.time, text_octets)
+        store = SqliteStore(
+            self.config.state.dir / "gateway.db",
+            key=self._key,
+            clock=self._clock.time,
+            text_octets=text_octets,
+        )
+        await store.open()
+        return store
+
     async def _close_clients(self) -> None:
         for client in self._clients:
             await client.aclose()
@@ -138,7 +149,8 @@ class Gateway:
 
     def unready(self) -> list[str]:
         """Reasons why `/readyz` says no."""
-        return [] if self._listening else ["listeners are not open"]
+        reasons = [] if self._listening else ["listeners are not open"]
+        return reasons + (["another gateway has taken over the database"] if self._store.taken_over else [])
 
     # -- what metrics read --
 
@@ -323,3 +335,24 @@ def _type_and_place(_: object, __: str, event: EventDict) -> EventDict:
         event["error"] = type(error).__name__
         event["at"] = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames]
     return event
+
+
+async def open_database(
+    section: StoreSection, key: bytes, clock: Callable[[], float], text_octets: int
+) -> JobStore:
+    """The PostgreSQL store, for this process alone. StartError, which never names the URL: a password may be in it."""
+    assert section.url is not None
+    try:
+        from gateway.store.postgres import PostgresStore  # asyncpg is an extra
+    except ImportError as error:
+        raise StartError("store.url needs asyncpg: pip install 'graph-mail-gateway[postgres]'") from error
+    store = PostgresStore(
+        section.url.get_secret_value(), key=key, clock=clock, text_octets=text_octets, exclusive=True,
+        readers=section.connections // 2, writers=section.connections - section.connections // 2,
+    )  # fmt: skip
+    try:
+        await store.open()
+    except (StoreError, Unavailable) as error:
+        await store.close()
+        raise StartError(f"store.url: {error}") from error
+    return store

@@ -72,6 +72,21 @@ class StateSection(Section):
     memory_mib: int = Field(default=DEFAULT_LIMITS.body_memory // MIB, ge=1)
 
 
+class StoreSection(Section):
+    """Where UIDs, flags and what must outlive the process are kept."""
+
+    url: SecretStr | None = None  # postgresql://...; None = a file in the state folder
+    connections: int = Field(default=8, ge=2, le=100)  # to PostgreSQL, and one more
+
+    @field_validator("url")
+    @classmethod
+    def _postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        text = "" if value is None else value.get_secret_value()
+        if text and not re.match(r"postgres(ql)?://", text):
+            raise ValueError("must be a postgresql:// URL")
+        return value if text else None
+
+
 class TlsSection(Section):
     """Certificate and key for IMAP and SMTP; without them only plain ports, on loopback."""
 
@@ -181,6 +196,7 @@ class Config(BaseSettings):
 
     graph: GraphSection = GraphSection()
     state: StateSection = StateSection()
+    store: StoreSection = StoreSection()
     tls: TlsSection = TlsSection()
     imap: ImapSection = ImapSection()
     search: SearchSection = SearchSection()

@@ -55,6 +55,14 @@ class JobStore:
 
     # -- life --
 
+    async def open(self) -> None:
+        raise NotImplementedError
+
+    @property
+    def taken_over(self) -> bool:
+        """Whether another process writes to this store now: nothing is written here any more."""
+        return False
+
     async def close(self) -> None:
         await self._engine.stop()
 

@@ -47,7 +47,6 @@ class PostgresStore(JobStore):
 
     @property
     def taken_over(self) -> bool:
-        """Whether another gateway writes to this database now: nothing is written here any more."""
         return self._engine.guard is not None and self._engine.guard.lost
 
 
