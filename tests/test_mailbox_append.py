@@ -327,6 +327,29 @@ async def test_mail_that_was_not_sent_here_is_landed_in_sent(w: World) -> None:
     assert len(w.graph.inside("sentitems")) == 2 and names(w) == ["create"]
 
 
+async def test_each_of_several_takes_over_its_own_copy_in_sent(w: World) -> None:
+    w.ctx.sent.add("<1@example.com>", w.clock.time())
+    w.graph.put("sentitems", PLAIN)
+    other = b"Message-ID: <2@example.com>\r\n\r\nanother\r\n"
+    messages = [incoming(data, Flags(), THEN) for data in (PLAIN, other, PLAIN)]
+    uids = await append(w.ctx, w.folder("sentitems"), messages)
+    assert [name for name in names(w) if name != "flag"][:2] == ["find_by_message_id", "create_all"], names(w)
+    rows = {row.uid: row for row in await w.rows("sentitems")}
+    assert len(uids) == len(set(uids)) == 3 and set(rows) == set(uids)
+    assert [await w.store.original(ACCOUNT, rows[uid].id) for uid in uids] == [PLAIN, other, PLAIN]
+    assert len(w.graph.inside("sentitems")) == 3  # one was there, two were created
+
+
+async def test_a_copy_in_sent_is_not_taken_where_another_message_is_refused(w: World) -> None:
+    w.ctx.sent.add("<1@example.com>", w.clock.time())
+    stored = w.graph.put("sentitems", PLAIN)
+    w.graph.fail("create", QuotaExceeded("full"))
+    messages = [incoming(data, Flags(), THEN) for data in (PLAIN, b"Subject: x\r\n\r\n")]
+    with pytest.raises(OverQuota):
+        await append(w.ctx, w.folder("sentitems"), messages)
+    assert not await w.store.has_originals(ACCOUNT, [stored.id]) and len(w.graph.inside("sentitems")) == 1
+
+
 async def test_a_second_append_of_a_sent_message_is_its_own(w: World) -> None:
     w.ctx.sent.add("<1@example.com>", w.clock.time())
     w.graph.put("sentitems", PLAIN)

@@ -25,7 +25,7 @@ from gateway.mailbox.local import email_id, epoch, flags_of, thread_id
 from gateway.mailbox.patches import local_of
 from gateway.mailbox.replacing import Replaced
 from gateway.mailbox.replies import is_message_gone, refusal
-from gateway.mailbox.sentcopy import take_sent_copy
+from gateway.mailbox.sentcopy import find_sent_copies, take_sent_copy
 from gateway.mailbox.values import Incoming
 from gateway.mailbox.work import abandon, done, payload_of, whole
 from gateway.store.api import FolderRow, JournalRow, Upsert
@@ -36,16 +36,25 @@ OCTETS_AT_ONCE = 8 * MIB  # or one
 
 
 async def append(ctx: AccountContext, target: FolderRow, messages: Sequence[Incoming]) -> list[Uid]:
-    """Put messages into a folder; their UIDs there, ascending. Their octets, dates, flags and read state come back as
-    they were given. Raises GatewayError with nothing left behind.
-
-    Only one that comes alone can take over the copy that Exchange made of a submission."""
+    """Put messages into a folder; their UIDs there, in order. Their octets, dates, flags and read state come back as
+    they were given. Raises GatewayError with nothing left behind."""
     _fits(ctx, messages)
-    if target.well_known == SpecialUse.SENT and len(messages) == 1:
-        uid = await whole(take_sent_copy(ctx, target, messages[0]))
-        if uid is not None:
-            return [uid]
+    if target.well_known == SpecialUse.SENT:
+        return await whole(_append_to_sent(ctx, target, messages))
     return await whole(_Append(ctx, target, messages).run())
+
+
+async def _append_to_sent(ctx: AccountContext, sent: FolderRow, messages: Sequence[Incoming]) -> list[Uid]:
+    """Messages just submitted take over the copies that Exchange made of them; last, for that cannot be undone, and
+    need not be: they were in their place before we began."""
+    with ctx.holds.hold(sent.id):
+        copies = await find_sent_copies(ctx, sent, messages)
+        others = [message for message, copy in zip(messages, copies, strict=True) if copy is None]
+        landed = iter(await _Append(ctx, sent, others).run() if others else ())
+        return [
+            next(landed) if copy is None else await take_sent_copy(ctx, sent, copy, message)
+            for message, copy in zip(messages, copies, strict=True)
+        ]
 
 
 async def replace(ctx: AccountContext, target: FolderRow, message: Incoming, old: Replaced) -> Uid:
@@ -56,7 +65,9 @@ async def replace(ctx: AccountContext, target: FolderRow, message: Incoming, old
 
 async def _replace(ctx: AccountContext, target: FolderRow, message: Incoming, old: Replaced) -> Uid:
     if target.well_known == SpecialUse.SENT:
-        uid = await take_sent_copy(ctx, target, message)
+        with ctx.holds.hold(target.id):
+            copy = (await find_sent_copies(ctx, target, [message]))[0]
+            uid = None if copy is None else await take_sent_copy(ctx, target, copy, message)
         if uid is not None:  # the new message was in its place before we began, and stays there
             await replacing.remove(ctx, old)
             return uid

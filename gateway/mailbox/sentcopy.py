@@ -5,6 +5,8 @@ copy that Exchange made. It gets the client's octets, date and flags, and the UI
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
+
 from gateway.core.types import FlagChange, FlagOp, Flags, MessageId, Uid
 from gateway.graph.errors import GraphError
 from gateway.graph.model import Message
@@ -21,24 +23,45 @@ _LOOKS = (0.0, 0.5, 1.0, 2.0, 4.0)  # seconds between looks: the copy comes late
 _SKEW = 30.0
 
 
-async def take_sent_copy(ctx: AccountContext, sent: FolderRow, message: Incoming) -> Uid | None:
-    """The UID of Exchange's copy, now holding the client's octets; None if there is none to take: land it as any
-    other."""
+async def find_sent_copies(
+    ctx: AccountContext, sent: FolderRow, messages: Sequence[Incoming]
+) -> list[Message | None]:
+    """Exchange's copy of each, no copy twice; None: there is none to take, land that message as any other."""
+    copies: list[Message | None] = []
+    found: dict[str, list[str]] = {}  # ids, by Message-ID
+    for message in messages:
+        name = _name(message)
+        copy = await _find(ctx, sent, name, found.setdefault(name, []))
+        copies.append(copy)
+        if copy is not None:
+            found[name].append(copy.id)
+    return copies
+
+
+async def take_sent_copy(ctx: AccountContext, sent: FolderRow, copy: Message, message: Incoming) -> Uid:
+    """The UID of this copy, now holding the client's octets. The folder is held meanwhile."""
     data = message.spool.read()
-    found = message_id(data)
-    name = found.decode("utf-8", "replace") if found else ""
-    since = ctx.clock.time() - YOUNG
-    if not name or not ctx.sent.count(name, since):
-        return None
-    with ctx.holds.hold(sent.id):
-        copy = await _look(ctx, sent, name, since)
-        if copy is None:
-            return None
-        await _take(ctx, sent, copy, data, message.internal_date, await ctx.store.put_blob(data))
+    await _take(ctx, sent, copy, data, message.internal_date, await ctx.store.put_blob(data))
     return await _flag(ctx, sent, MessageId(copy.id), message.flags)
 
 
-async def _look(ctx: AccountContext, sent: FolderRow, name: str, since: float) -> Message | None:
+def _name(message: Incoming) -> str:
+    """Its Message-ID, or nothing."""
+    found = message_id(message.spool.read())
+    return found.decode("utf-8", "replace") if found else ""
+
+
+async def _find(ctx: AccountContext, sent: FolderRow, name: str, found: Sequence[str]) -> Message | None:
+    """Another than those found; as many as were sent can be there."""
+    since = ctx.clock.time() - YOUNG
+    if not name or ctx.sent.count(name, since) <= len(found):
+        return None
+    return await _look(ctx, sent, name, since, found)
+
+
+async def _look(
+    ctx: AccountContext, sent: FolderRow, name: str, since: float, but: Container[str]
+) -> Message | None:
     for pause in _LOOKS:
         await ctx.clock.sleep(pause)
         try:
@@ -47,7 +70,11 @@ async def _look(ctx: AccountContext, sent: FolderRow, name: str, since: float) -
             return None
         taken = await ctx.store.has_originals(ctx.account, [MessageId(copy.id) for copy in listed])
         for copy in listed:
-            if copy.id not in taken and (epoch(copy.created_date_time) or 0) >= since - _SKEW:
+            if (
+                copy.id not in taken
+                and copy.id not in but
+                and (epoch(copy.created_date_time) or 0) >= since - _SKEW
+            ):
                 return copy
     return None
 
