@@ -287,8 +287,6 @@ ALLOWED: tuple[Rule, ...] = (
          r"\A(SELECT|EXAMINE) "),
     Rule("HIGHESTMODSEQ must be told by EXPUNGE and UID EXPUNGE, and by no other; RFC 7162 3.2.7, 3.2.9", r"reply code",
          _is(NOTHING, ("HIGHESTMODSEQ",)), r"NOOP"),
-    Rule("what another extension brought along is no news; RFC 5161 3.1", r"enabled",
-         _is(frozenset(), frozenset({"CONDSTORE"})), r"ENABLE CONDSTORE"),
     Rule("Dovecot forgets a NOT before MODSEQ", r"search( MODSEQ)?", command=r"SEARCH NOT MODSEQ "),
     # -- SEARCH --
     Rule("the header of an embedded message is text of the body that holds it; RFC 3501 6.4.4 BODY",

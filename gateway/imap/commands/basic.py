@@ -54,17 +54,18 @@ async def identify(s: Session, cmd: Id) -> None:
 
 @handles(Enable, State.LOGGED_IN, quick=True)
 async def enable(s: Session, cmd: Enable) -> None:
-    """RFC 5161 section 3.1: the answer names what is new of what was asked for, and is never left out."""
-    fresh = [name for name in cmd.capabilities if name in ENABLABLE and ENABLABLE[name] not in s.enabled]
+    """RFC 5161 section 3.2: the answer names what is on of what was asked for, also where that was on before: a name
+    left out tells the client that it was not enabled. It is never left out itself."""
+    known = [name for name in cmd.capabilities if name in ENABLABLE]
     aware = condstore.is_on(s)
-    for name in fresh:
+    for name in known:
         s.enabled |= ENABLABLE[name]
     if Enabled.METADATA in s.enabled and s.metadata_heard is None:
         s.metadata_heard = s.user.metadata_serial
     if condstore.is_on(s) and not aware:
         condstore.tell_highest(s)
     forget_recent(s)
-    s.out.untagged(b" ".join([b"ENABLED", *(SPELLED.get(name, name) for name in fresh)]))
+    s.out.untagged(b" ".join([b"ENABLED", *(SPELLED.get(name, name) for name in known)]))
 
 
 @handles(StartTls, State.NOT_AUTHENTICATED, solo=True)
