@@ -16,7 +16,9 @@ from gateway.core.errors import GatewayError
 from gateway.core.runs import Runs
 from gateway.imap.esearch import Correlator
 from gateway.imap.ids import uid_set, uids_at
+from gateway.imap.matching import matching
 from gateway.imap.searchkeys import moves_by_itself
+from gateway.imap.spec import Enabled
 from gateway.mailbox.values import Change, Expunged
 from gateway.wire.encode import Kind, quoted
 from gateway.wire.searchkey import And, SearchKey, UidSet
@@ -41,8 +43,12 @@ class UpdatedSearch:
     last: int
     members: set[int] = field(default_factory=set)
 
+    def in_uids(self, s: Session) -> bool:
+        """UIDONLY may have been enabled since: from then on no message number is sent (RFC 9586 section 3.4)."""
+        return self.by_uid or Enabled.UIDONLY in s.enabled
+
     def say(self, s: Session, word: bytes, pairs: Iterable[bytes]) -> None:
-        uid = b" UID" if self.by_uid else b""
+        uid = b" UID" if self.in_uids(s) else b""
         s.out.untagged(b"ESEARCH ", self.head.text(), uid, b" %b (%b)" % (word, b" ".join(pairs)))
 
 
@@ -100,11 +106,12 @@ async def _refresh(s: Session, context: UpdatedSearch, modseq: int, last: int) -
     changed: set[int] = set(uids_at(s, s.folder.newer([range(view.count)], context.modseq)))
     changed.update(view.uids[bisect_right(view.uids, context.last) :])
     context.modseq, context.last = modseq, last
-    found = await s.folder.search(And((UidSet(Runs.of(changed)), context.key)))
-    matching = {view.uids[at] for at in found}
-    left = (changed & context.members) - matching
+    found = {
+        view.uids[at] for at in await matching(s, s.folder, And((UidSet(Runs.of(changed)), context.key)))
+    }
+    left = (changed & context.members) - found
     _remove(s, context, {uid: view.seq(uid) for uid in sorted(left)})
-    come = matching - context.members
+    come = found - context.members
     if come:
         await _add(s, context, come)
 
@@ -113,7 +120,7 @@ def _remove(s: Session, context: UpdatedSearch, gone: dict[int, int]) -> None:
     """`gone`: UIDs and the numbers the client knows them by."""
     if not gone:
         return
-    named = {uid: uid if context.by_uid else seq for uid, seq in gone.items()}
+    named = {uid: uid if context.in_uids(s) else seq for uid, seq in gone.items()}
     if context.criteria:
         places = [place for place, uid in enumerate(context.uids, 1) if uid in gone]
         pairs = [b"%d %d" % (place, named[context.uids[place - 1]]) for place in reversed(places)]
@@ -131,9 +138,8 @@ async def _add(s: Session, context: UpdatedSearch, come: set[int]) -> None:
     if context.criteria:
         at = await s.folder.sort(at, context.criteria)
     context.uids = [view.uids[position] for position in at]
-    named = [
-        (uid, uid if context.by_uid else position + 1) for uid, position in zip(context.uids, at, strict=True)
-    ]
+    by_uid = context.in_uids(s)
+    named = [(uid, uid if by_uid else position + 1) for uid, position in zip(context.uids, at, strict=True)]
     if context.criteria:
         pairs = [b"%d %d" % (place, name) for place, (uid, name) in enumerate(named, 1) if uid in come]
     else:

@@ -31,8 +31,8 @@ class Administration:
         return self._hierarchy.tree
 
     async def create(self, name: str) -> None:
-        """With the levels above that are missing; a trailing delimiter only announces children."""
-        name = canonical(name.rstrip(DELIMITER))
+        """With the levels above that are missing."""
+        name = canonical(name)
         if self._tree.get(name) is not None:
             raise MailboxExists("The mailbox exists")
         parent, display = split_new(name)
@@ -83,7 +83,7 @@ class Administration:
 
     async def rename(self, source: str, target: str) -> None:
         """Of any mailbox but INBOX, which is the account's to empty."""
-        entry, target = self._tree.find(source), canonical(target.rstrip(DELIMITER))
+        entry, target = self._tree.find(source), canonical(target)
         self._check(entry, target)
         parent, display = split_new(target)
         above = await self._folder_for(parent)

@@ -108,9 +108,9 @@ def split_new(name: str) -> tuple[str, str]:
     """Parent path ('' for the top) and display name of a mailbox to be made. CannotDo for what Exchange refuses."""
     if _FORBIDDEN.search(name):
         raise CannotDo("A mailbox name has no control characters and no line separators")
-    parent, _, level = name.rstrip(DELIMITER).rpartition(DELIMITER)
+    parent, delimiter, level = name.rpartition(DELIMITER)
     display = unescape(level)
-    above = parent.split(DELIMITER) if DELIMITER in name.rstrip(DELIMITER) else []
+    above = parent.split(DELIMITER) if delimiter else []
     if not display.strip() or not all(above):
         raise CannotDo("A mailbox name has no empty level")
     if display != display.strip():

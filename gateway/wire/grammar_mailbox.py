@@ -51,9 +51,10 @@ def _uses(c: Cursor) -> tuple[bytes, ...]:
 
 
 def parse_rename(c: Cursor, tag: bytes) -> Command:
+    """A delimiter at the end of the new name says no more than CREATE's."""
     source = c.mailbox()
     c.space()
-    return Rename(tag, source, c.mailbox())
+    return Rename(tag, source, c.mailbox().without_last_delimiter())
 
 
 def parse_status(c: Cursor, tag: bytes) -> Command:

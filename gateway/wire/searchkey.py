@@ -97,7 +97,7 @@ class DateIs:
 
 @dataclass(frozen=True, slots=True)
 class Within:
-    """OLDER or YOUNGER n: INTERNALDATE before, or not before, `seconds` ago (RFC 5032)."""
+    """OLDER or YOUNGER n: INTERNALDATE at most, or at least, as late as `seconds` ago (RFC 5032)."""
 
     seconds: int
     older: bool

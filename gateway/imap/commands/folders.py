@@ -81,7 +81,7 @@ def _tell_entries(
         s.out.untagged(entry.line(utf8=speaks_utf8(s)))
         if entry.name in statuses:
             s.out.untagged(status_line(s, statuses[entry.name], items))
-        if entry.name in metadata:
+        if entry.selectable and entry.name in metadata:
             s.out.untagged(metadata_line(s, entry.name, metadata[entry.name]))
 
 

@@ -71,7 +71,7 @@ async def thread(s: Session, cmd: Thread) -> None:
     s.out.untagged(*thread_list(forest, (lambda at: uids[at]) if cmd.by_uid else (lambda at: at + 1)))
 
 
-@handles(Unsearchable, State.SELECTED, name="SEARCH")
+@handles(Unsearchable, State.SELECTED, name="SEARCH", expunge_ok=False)
 async def refuse(s: Session, cmd: Unsearchable) -> None:
     with saving(s, (b"SAVE",)):
         raise cmd.error
