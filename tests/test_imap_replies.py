@@ -37,7 +37,7 @@ def test_every_error_has_a_reply(cls: type[GatewayError]) -> None:
     reply = reply_to(error)
     assert reply.kind is (Kind.BAD if cls is BadCommand else Kind.NO)
     assert (reply.text, reply.code) == (str(error), error.code)
-    assert reply.text == "text" or cls is AnnotationTooBig
+    assert reply.text
 
 
 def test_an_annotation_too_big_says_how_much_is_taken() -> None:

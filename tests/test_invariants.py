@@ -706,13 +706,15 @@ async def test_invariant_10_what_may_not_be_repeated_is_done_once(s: Site, name:
     subjects = [m["subject"] for m in await s.outlook.listing("archive")]
     inbox = [m["subject"] for m in await s.outlook.listing()]
     expected = {
-        "append": ["appended"], "copy": ["m0", "m1"], "move": ["m0", "m1"],
+        "append": ["appended"], "copy": ["m0", "m1"], "move": ["m0", "m1"], "multiappend": ["several 1", "several 2"],
     }.get(name, [])  # fmt: skip
     assert sorted(subjects) == expected
     assert [m["subject"] for m in await s.outlook.listing("drafts")] == (["draft"] if name == "draft" else [])
     assert inbox.count("sent") == (name == "send")
     assert ("m0" in inbox) == (name not in ("move", "expunge"))
-    assert len(await s.outlook.listing("deleteditems")) == (2 if name == "expunge" else 0)
+    assert inbox.count("replacement") == (name == "replace") and ("m2" in inbox) == (name != "replace")
+    deleted = [m["subject"] for m in await s.outlook.listing("deleteditems")]
+    assert sorted(deleted) == {"expunge": ["m0", "m1"], "replace": ["m2"]}.get(name, [])
 
 
 async def test_invariant_10_reads_patches_and_moves_are_repeated_unseen(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from gateway.core.types import MessageId, SystemFlag
+from gateway.graph.errors import NotFound
 from gateway.graph.mail import Patch
 from gateway.graph.model import Message
 from gateway.mailbox.hierarchy import Hierarchy
@@ -354,3 +356,19 @@ async def test_a_message_found_elsewhere_is_taken_in_there(w: World) -> None:
     assert len(await rows(w, archive)) == before + 1
     await into.poll(max_age=0)
     assert len(await rows(w, archive)) == before + 1
+
+
+@pytest.mark.parametrize("everything", [False, True], ids=["folder", "mailbox"])
+async def test_a_folder_is_destroyed_only_if_its_mailbox_can_be_reached(w: World, everything: bool) -> None:
+    """A mailbox that is moved or has lost its licence answers 404 to everything (contract section 2)."""
+    await Hierarchy(w.ctx).refresh(max_age=0)
+    archive = w.ctx.special["archive"]
+    sync = FolderSync(w.ctx, archive, nobody)
+    await sync.ready()
+    hub = await w.hubs.open(archive.key)
+    path = "" if everything else re.escape(archive.id)
+    fault = {"method": "*", "path": path, "mode": "error", "status": 404, "code": "ErrorItemNotFound"}
+    (await w.control.post("faults", json={**fault, "count": None})).raise_for_status()
+    with pytest.raises(NotFound):
+        await sync.poll(max_age=0)
+    assert hub.dissolved is not everything

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from gateway.core.progress import follow
-from gateway.core.types import MessageId
+from gateway.core.types import MessageId, SpecialUse
 from gateway.graph.errors import GraphError, NotFound, QuotaExceeded, ResyncNeeded
 from gateway.graph.model import Message, Priority
 from gateway.mailbox.context import AccountContext
@@ -166,13 +166,22 @@ class FolderSync:
         return await self._apply(row, seen, priority)
 
     async def _prove_gone(self) -> None:
-        """Delta does not know the folder. One 404 may pass; if the folder itself is not there either, it is gone."""
+        """Delta does not know the folder. One 404 may pass; if the folder itself is not there either, in a mailbox
+        that has its inbox, it is gone. Where nothing is found it is the mailbox that cannot be reached."""
         try:
             await self._ctx.graph.get_folder(self._id)
         except NotFound:
-            self._ctx.hubs.dissolve(self._key)
+            if await self._reaches_mailbox():
+                self._ctx.hubs.dissolve(self._key)
         except GraphError:
             return
+
+    async def _reaches_mailbox(self) -> bool:
+        try:
+            await self._ctx.graph.get_folder(SpecialUse.INBOX)
+        except GraphError:
+            return False
+        return True
 
     async def _collect(self, row: FolderRow, priority: Priority) -> Round:
         if row.delta_link:
