@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import imaplib
 import json
+import shutil
 import smtplib
 import socket
 import ssl
@@ -18,7 +19,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cli_support import PASSWORD, Program, command, control, environment, settings, started, write_config
+from cli_support import (
+    PASSWORD,
+    Program,
+    command,
+    control,
+    environment,
+    settings,
+    spawn,
+    started,
+    write_config,
+)
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -28,6 +39,7 @@ from gateway.app import Gateway
 from gateway.config import from_values
 from gateway.mailbox.credentials import hash_password
 from gateway.store.sqlite import SqliteStore
+from tests import postgres_server
 
 ALICE, BOB = {"user": "alice@example.com"}, {"user": "bob@example.com"}
 MESSAGES = 12
@@ -411,3 +423,49 @@ def test_of_an_unknown_exception_type_and_place_are_logged(capfd: pytest.Capture
         assert "ValueError" in said
         assert "<string>:2" in said
         assert "Alice" not in said and "token" not in said
+
+
+# -- PostgreSQL --
+
+
+def test_state_in_postgresql_outlives_the_process_and_belongs_to_one(
+    emulator: Program, tmp_path: Path
+) -> None:
+    """Another state folder with the same key is the same gateway; a second one is refused while the first runs, and
+    serves the same UIDs once that was killed."""
+    pytest.importorskip("asyncpg")
+    url = postgres_server.shared().database()
+
+    def configured(name: str) -> Path:
+        sections = settings(emulator.facts, tmp_path / name, store={"url": url})
+        return write_config(tmp_path / f"{name}.toml", sections, ALICE)
+
+    first, second = configured("first"), configured("second")
+    with started(tmp_path, "serve", "--config", str(first)) as program:
+        with program.logged_in() as box:
+            before = uids(box)
+            box.store("1", "+FLAGS", "(Kept)")
+        assert not (tmp_path / "first" / "gateway.db").exists()
+        (tmp_path / "second").mkdir(mode=0o700)
+        shutil.copy(tmp_path / "first" / "key", tmp_path / "second" / "key")
+        refused = spawn("serve", "--config", str(second))
+        assert refused.returncode == 2
+        assert refused.stderr.strip() == (
+            "gateway: store.url: the database is in use by another gateway: stop it first"
+        )
+        program.process.kill()
+        program.process.wait(20)
+    with started(tmp_path, "serve", "--config", str(second)) as program, program.logged_in() as box:
+        assert uids(box) == before
+        assert box.search(None, "KEYWORD", "Kept")[1] == [b"1"]
+
+
+def test_a_database_that_is_not_there_is_one_line_without_its_password(
+    emulator: Program, tmp_path: Path
+) -> None:
+    sections = settings(emulator.facts, tmp_path, store={"url": "postgresql://me:sesame@127.0.0.1:1/x"})
+    refused = spawn("serve", "--config", str(write_config(tmp_path / "c.toml", sections, ALICE)))
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("gateway: store.url: PostgreSQL: ")
+    assert len(refused.stderr.splitlines()) == 1
+    assert "sesame" not in refused.stderr

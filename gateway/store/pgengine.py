@@ -18,7 +18,7 @@ from gateway.core.errors import Unavailable
 from gateway.store.db import Connection
 from gateway.store.pgerrors import Verdict
 from gateway.store.pgguard import Guard
-from gateway.store.pgsession import Failed, Session
+from gateway.store.pgsession import Failed, Fenced, Session
 
 T = TypeVar("T")
 
@@ -37,7 +37,8 @@ class PostgresEngine:
         self._writing: list[tuple[ThreadPoolExecutor, Session]] = []
         self._idle: SimpleQueue[Session] = SimpleQueue()
         self._pool: ThreadPoolExecutor | None = None
-        self.guard = Guard(url) if exclusive else None
+        self._exclusive = exclusive
+        self.guard: Guard | None = None
 
     async def start(self, prepare: Callable[[Session], None]) -> None:
         """`prepare` migrates. StoreError if another process has the database; Unavailable."""
@@ -82,6 +83,7 @@ class PostgresEngine:
 
     def _prepare(self, prepare: Callable[[Session], None]) -> None:
         session = self._writing[0][1]
+        self.guard = Guard(self._url) if self._exclusive else None
         try:
             prepare(session)
             if self.guard is not None:
@@ -107,10 +109,14 @@ class PostgresEngine:
             self._idle.put(session)
 
     def _write(self, session: Session, job: Callable[[Connection], T]) -> T:
-        return self._persist(lambda: session.write(job, self._fence()))
-
-    def _fence(self) -> int | None:
-        return None if self.guard is None else self.guard.number
+        guard = self.guard
+        if guard is None:
+            return self._persist(lambda: session.write(job, None))
+        try:
+            return self._persist(lambda: session.write(job, guard.number))
+        except Fenced:
+            guard.lost = True
+            raise
 
     def _persist(self, transaction: Callable[[], T]) -> T:
         reconnects = 0

@@ -9,6 +9,7 @@ again, and nothing it has under way can commit after its successor began.
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Any
 
 from gateway.store.errors import StoreError
@@ -18,34 +19,56 @@ from gateway.store.pgsession import Failed, Session
 LOCK = "SELECT pg_try_advisory_lock(1196246340, hashtext(current_schema()))"
 
 
-class Guard:
-    """`take` once, `release` at the end; `renew` from any thread after a connection was lost."""
+LOOK = 15.0  # seconds between two looks at the lock
 
-    def __init__(self, url: str) -> None:
+
+class Guard:
+    """`take` once, `release` at the end. Between them a thread sees to it that the lock is held, for its connection may
+    be cut while the writers' are not; `renew` from any other thread after a connection was lost."""
+
+    def __init__(self, url: str, *, look: float = LOOK) -> None:
         self.number = 0
         self.lost = False  # another gateway took over
         self._session = Session(url)
+        self._look = look
         self._busy = threading.Lock()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="store-guard", daemon=True)
 
     def take(self) -> None:
         """StoreError if another gateway has the database. Failed."""
         if not self._session.wait(lambda db: db.fetchval(LOCK)):
             raise StoreError("the database is in use by another gateway: stop it first")
         self.number = self._session.wait(_raise_fence)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._over.wait(self._look):
+            self.renew()
 
     def renew(self) -> None:
         """After the server was away: have the lock again, unless somebody else has, or had it. Quiet where the
         server is still away: the writes fail by themselves."""
         with self._busy:
-            try:
-                self._session.wait(lambda db: db.fetchval("SELECT 1"))
-                held = self._session.wait(lambda db: db.fetchval(LOCK))  # counts up where it is ours already
-                number = self._session.wait(lambda db: db.fetchval("SELECT number FROM fence"))
-            except Failed:
-                return
-            self.lost = not held or number != self.number
+            for _ in range(2):  # the old connection tells at its first use that it is gone
+                if self.lost:
+                    return
+                with suppress(Failed):
+                    self._renew()
+                    return
+
+    def _renew(self) -> None:
+        held = self._session.wait(lambda db: db.fetchval(LOCK))  # counts up where it is ours already
+        number = self._session.wait(lambda db: db.fetchval("SELECT number FROM fence"))
+        if not held or number != self.number:
+            self.lost = True
+            self._session.discard()  # the lock is for whoever may write
 
     def release(self) -> None:
+        """Idempotent."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
         self._session.close()
 
 

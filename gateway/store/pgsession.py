@@ -49,6 +49,10 @@ class Failed(Exception):
         self.verdict = verdict
 
 
+class Fenced(Unavailable):
+    """The fence has another number than ours: nothing is written here any more."""
+
+
 class Session:
     """Connects when it is first used, and anew after the connection was lost. One thread at a time."""
 
@@ -97,7 +101,7 @@ class Session:
             status = self._wait(lambda db: db.execute(begin))
             if status == "SELECT 0":
                 self._roll_back()
-                raise Unavailable("Another gateway has taken over this database")
+                raise Fenced("Another gateway has taken over this database")
             result = job(_Face(self, writing))
         except BaseException as error:
             failed = self._failed(error)

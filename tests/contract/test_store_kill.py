@@ -15,29 +15,58 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from gateway.core.types import AccountId, FolderId, MessageId
 from gateway.store.api import FolderUpsert
+from gateway.store.errors import StoreError
+from gateway.store.jobs import JobStore
 from gateway.store.sqlite import SqliteStore
+from tests import postgres_server
 
-KILLS = 20
+KILLS = {"sqlite": 20, "postgres": 8}
 ME, INBOX = AccountId("alice"), FolderId("F")
 
 
-def store_in(folder: Path) -> SqliteStore:
-    return SqliteStore(folder / "store.db", key=b"k" * 32, clock=lambda: 1_700_000_000, tombstones=50)
+def store_in(place: str) -> JobStore:
+    """A store at a path, or at a URL: the latter for this process alone, as a gateway has it."""
+    if "://" in place:
+        from gateway.store.postgres import PostgresStore
+
+        return PostgresStore(
+            place,
+            key=b"k" * 32,
+            clock=lambda: 1_700_000_000,
+            tombstones=50,
+            exclusive=True,
+            readers=1,
+            writers=1,
+        )
+    return SqliteStore(Path(place) / "store.db", key=b"k" * 32, clock=lambda: 1_700_000_000, tombstones=50)
+
+
+async def opened(store: JobStore) -> None:
+    """A server needs a moment to see that a process was killed."""
+    for _ in range(100):
+        try:
+            return await store.open()
+        except StoreError as error:
+            if "in use" not in str(error):
+                raise
+            await asyncio.sleep(0.05)
+    raise AssertionError("the lock of a killed process was never given up")
 
 
 WRITER = """
 import asyncio, sys
-from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from gateway.core.types import MessageId
 from gateway.store.api import Upsert
-from tests.contract.test_store_kill import ME, INBOX, store_in
+from tests.contract.test_store_kill import ME, INBOX, opened, store_in
 
 async def main(run):
-    store = store_in(Path(sys.argv[1]))
-    await store.open()
+    store = store_in(sys.argv[1])
+    await opened(store)
     folder = await store.folder(ME, INBOX)
     previous = []
     for n in range(10**9):
@@ -56,10 +85,10 @@ asyncio.run(main(sys.argv[2]))
 """
 
 
-def run_and_kill(folder: Path, run: int, delay: float) -> list[str]:
+def run_and_kill(place: str, run: int, delay: float) -> list[str]:
     root = str(Path(__file__).parents[2])
     child = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(folder), str(run), root], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WRITER, place, str(run), root], stdout=subprocess.PIPE, text=True
     )
     assert child.stdout is not None
     first = child.stdout.readline()
@@ -70,9 +99,9 @@ def run_and_kill(folder: Path, run: int, delay: float) -> list[str]:
     return [line for line in (first + rest).splitlines(keepends=True) if line.endswith("\n")]
 
 
-async def prepare(folder: Path) -> None:
-    store = store_in(folder)
-    await store.open()
+async def prepare(place: str) -> None:
+    store = store_in(place)
+    await opened(store)
     [row] = await store.put_folders(ME, [FolderUpsert(INBOX)], [], link=None)
     await store.finish_first_sync(row.key, link="start")
     await store.close()
@@ -94,9 +123,9 @@ class Told:
             self.gone.update(gone.split())
 
 
-async def check(folder: Path, told: Told) -> None:
-    store = store_in(folder)
-    await store.open()
+async def check(place: str, told: Told) -> None:
+    store = store_in(place)
+    await opened(store)
     row = await store.folder(ME, INBOX)
     assert row is not None
     uids = await store.ids(row.key)
@@ -123,11 +152,14 @@ def _followed(id: str, uids: dict[MessageId, int]) -> bool:
     return MessageId(f"{run}-{int(step) + 1}-3") in uids
 
 
-def test_twenty_kills_lose_no_uid(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+def test_kills_lose_no_uid(engine: str, tmp_path: Path) -> None:
+    place = str(tmp_path) if engine == "sqlite" else postgres_server.shared().database()
+    kills = KILLS[engine]
     rng = random.Random(20)
     told = Told()
-    asyncio.run(prepare(tmp_path))
-    for run in range(KILLS):
-        told.take(run_and_kill(tmp_path, run, rng.random() * 0.06))
-        asyncio.run(check(tmp_path, told))
-    assert len(told.uids) >= KILLS * 4
+    asyncio.run(prepare(place))
+    for run in range(kills):
+        told.take(run_and_kill(place, run, rng.random() * 0.06))
+        asyncio.run(check(place, told))
+    assert len(told.uids) >= kills * 4
