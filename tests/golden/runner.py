@@ -1,7 +1,7 @@
 r"""Plays transcripts of IMAP sessions over real sockets and compares every octet.
 
-A transcript is `tests/golden/<rfc>-<section>-<slug>.imap`, or `graph-<slug>.imap` where what happens in Graph is the
-point. Lines:
+A transcript is `tests/golden/<rfc>-<section>-<slug>.imap`, `graph-<slug>.imap` where what happens in Graph is the
+point, or `client-<name>-<slug>.imap`: what a mail program sends. Lines:
 
     # text                 a comment; the first says what rule is shown
     fixture words          what there is before the first line (`backend.Options`)
