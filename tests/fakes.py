@@ -589,7 +589,7 @@ class FakeAccount:
     def append_limit(self) -> int:
         return self.limit
 
-    async def check_append(self, name: str, size: int) -> None:
+    async def check_append(self, name: str, size: int, keywords: Sequence[bytes] = ()) -> None:
         self.step("check_append")
         self.mailbox(name)
         if size > self.limit:

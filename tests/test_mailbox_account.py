@@ -92,9 +92,9 @@ async def test_create_makes_the_missing_levels_above(s: Site) -> None:
     assert folders[folders[three.parent].parent].name == "One"
 
 
-async def test_create_below_inbox_and_with_a_trailing_delimiter(s: Site) -> None:
+async def test_create_below_inbox(s: Site) -> None:
     account = await s.account()
-    await account.create("inbox/Below/")
+    await account.create("inbox/Below")
     assert "INBOX/Below" in await names(account)
 
 

@@ -79,14 +79,15 @@ def select(
 ) -> Iterator[Entry]:
     """The answer to a LIST, in the order of `infos`; ghosts, and parents that do not exist, come last."""
     infos = [*infos, *map(_ghost, sorted(selection.ghosts))]
-    parents = _parents_of_chosen(infos, selection) if RECURSIVE in selection.options else {}
+    parents = _parents_of_chosen(infos, patterns, selection) if RECURSIVE in selection.options else {}
+    criteria = tuple(sorted(selection.criteria))
     for info in infos:
-        children = tuple(sorted(parents.pop(info.name, ())))
-        if (selection.chosen(info) or children) and matches(patterns, info.name):
-            yield entry_of(info, selection, children)
-    for name, children_of in sorted(parents.items()):
-        if matches(patterns, name):
-            yield Entry(name, (b"\\NonExistent",), selectable=False, children=tuple(sorted(children_of)))
+        needed = parents.pop(info.name, None)
+        if (selection.chosen(info) or needed) and matches(patterns, info.name):
+            yield entry_of(info, selection, () if needed is None else criteria)
+    for name, needed in sorted(parents.items()):
+        if needed and matches(patterns, name):
+            yield Entry(name, (b"\\NonExistent",), selectable=False, children=criteria)
 
 
 def entry_of(info: MailboxInfo, selection: Selection, children: tuple[bytes, ...] = ()) -> Entry:
@@ -95,13 +96,17 @@ def entry_of(info: MailboxInfo, selection: Selection, children: tuple[bytes, ...
     return Entry(info.name, _attributes(info, selection), selectable, children)
 
 
-def _parents_of_chosen(infos: Iterable[MailboxInfo], selection: Selection) -> dict[str, frozenset[bytes]]:
-    """Every ancestor of a selected mailbox, and by what that was selected."""
-    parents: dict[str, frozenset[bytes]] = {}
+def _parents_of_chosen(
+    infos: Iterable[MailboxInfo], patterns: Sequence[ListPattern], selection: Selection
+) -> dict[str, bool]:
+    """Every ancestor of a selected mailbox, and whether one of those is not shown itself: else a parent that is not
+    selected is not worth a line (RFC 9051 section 6.3.9.6)."""
+    parents: dict[str, bool] = {}
     for info in infos:
         if selection.chosen(info):
+            shown = matches(patterns, info.name)
             for parent in ancestors(info.name):
-                parents[parent] = parents.get(parent, frozenset()) | selection.criteria
+                parents[parent] = parents.get(parent, False) or not shown
     return parents
 
 

@@ -8,10 +8,11 @@ limited.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gateway.core.errors import LimitReached
+from gateway.core.errors import BadCommand, LimitReached
 from gateway.core.runs import Runs
 from gateway.imap.ids import positions
 from gateway.imap.spec import Reply
@@ -87,11 +88,12 @@ def narrowed(s: Session, key: SearchKey) -> tuple[SearchKey, bytes]:
 
 
 def candidates(s: Session, key: SearchKey) -> list[range]:
-    """The positions a search looks at."""
+    """The positions a search looks at. A number that no message has finds nothing, so it narrows nothing."""
     at = [range(s.folder.view.count)]
     for part in key.keys if isinstance(key, And) else (key,):
         if isinstance(part, SeqSet | UidSet):
-            at = _common(at, positions(s, part.ids, by_uid=isinstance(part, UidSet)))
+            with suppress(BadCommand):
+                at = _common(at, positions(s, part.ids, by_uid=isinstance(part, UidSet)))
     return at
 
 

@@ -34,6 +34,7 @@ class Receiving:
         self._literal: IncomingLiteral = session.literal
         self._announced: Announcement | None = None
         self._octets = 0
+        self._keywords: set[bytes] = set()
 
     async def __aenter__(self) -> Receiving:
         return self
@@ -50,7 +51,8 @@ class Receiving:
         self._announced = announced
         self._admit(announced)
         refuse_above(self._session, len(self.messages) + 1)
-        await self._session.user.check_append(self._mailbox, announced.size)
+        self._keywords |= announced.flags.keywords
+        await self._session.user.check_append(self._mailbox, announced.size, self._keywords)
         beside = self.messages[0].spool if self.messages else None
         spool = self._session.user.spool(announced.size, beside)
         self.messages.append(Incoming(spool, announced.flags, announced.internal_date))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import structlog
 
@@ -25,7 +25,9 @@ from gateway.mailbox.folder import OpenFolder
 from gateway.mailbox.hierarchy import Hierarchy
 from gateway.mailbox.hub import Hubs
 from gateway.mailbox.inboxmove import move_everything
+from gateway.mailbox.keywords import check
 from gateway.mailbox.listening import Ear
+from gateway.mailbox.local import KeywordMap
 from gateway.mailbox.names import Entry, canonical
 from gateway.mailbox.sizes import ColdSizes, size_of
 from gateway.mailbox.sortkeys import SortKeys
@@ -50,7 +52,9 @@ log = structlog.get_logger("gateway.mailbox")
 class MailboxAccount:
     """Implements `api.Account`."""
 
-    def __init__(self, ctx: AccountContext, hubs: Hubs, bodies: Bodies, budget: SpoolBudget) -> None:
+    def __init__(
+        self, ctx: AccountContext, hubs: Hubs, bodies: Bodies, budget: SpoolBudget, hook: Hook | None = None
+    ) -> None:
         self.name = str(ctx.account)
         self.ctx = ctx
         self.bodies = bodies
@@ -339,8 +343,8 @@ class MailboxAccount:
     def append_limit(self) -> int:
         return self.ctx.limits.append_landable
 
-    async def check_append(self, name: str, size: int) -> None:
-        await self.entry(name)
+    async def check_append(self, name: str, size: int, keywords: Collection[bytes] = ()) -> None:
+        row = (await self.entry(name)).row
         if size > self.append_limit():
             raise TooBig(f"At most {self.append_limit()} octets can be appended")
 
@@ -349,6 +353,16 @@ class MailboxAccount:
 
     @translated
     async def append(self, name: str, messages: Sequence[Incoming]) -> AppendResult:
+        if keywords:
+            present = await self._keywords_of(row)
+            check(keywords, present, KeywordMap(self.ctx.settings.labels), self.ctx.limits)
+
+    async def _keywords_of(self, folder: FolderRow) -> set[bytes]:
+        """None before the first sync: nobody has looked at its messages."""
+        row = await self.ctx.store.folder(self.ctx.account, folder.id)
+        if row is None or not row.ready:
+            return set()
+        return (await self._hubs.open(row.key)).index.table.keywords()
         target = await self.row(name)
         uids = await append.append(self.ctx, target, messages)
         return AppendResult(target.uid_validity, tuple(uids))

@@ -7,7 +7,7 @@ Mailbox names here are text with `/` as hierarchy delimiter; `INBOX` is upper ca
 from __future__ import annotations
 
 from array import array
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from gateway.core.runs import Runs
@@ -251,8 +251,9 @@ class Account(Protocol):
         ...
 
     def append_limit(self) -> int: ...
-    async def check_append(self, name: str, size: int) -> None:
-        """Before the literal is accepted: NoSuchMailbox, TooBig, CannotDo."""
+    async def check_append(self, name: str, size: int, keywords: Collection[bytes] = ()) -> None:
+        """Before the literal is accepted; `keywords` of all messages of the command so far. NoSuchMailbox, TooBig,
+        CannotDo, LimitReached."""
         ...
 
     def spool(self, expected: int, beside: Spool | None = None) -> Spool:

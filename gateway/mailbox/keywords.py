@@ -1,7 +1,7 @@
 """Which keywords a STORE or APPEND may bring into a mailbox (decision 7; RFC 9051 section 7.1, PERMANENTFLAGS).
 
 What a client can make grow has a bound: keywords of one mailbox stand in every FLAGS response. Those that Outlook has
-set are taken as they are, however many.
+set are taken as they are, however many, and COPY and MOVE take along what the account has already.
 """
 
 from __future__ import annotations
