@@ -16,6 +16,7 @@ from gateway.store.rows import (
     EXCLUDED,
     MESSAGE,
     NEW,
+    Content,
     account_key,
     among,
     folder_field,
@@ -108,19 +109,25 @@ def stage(db: Connection, folder: int, upserts: Sequence[Upsert]) -> int:
     if ready:
         raise ValueError("the first sync of this folder is done")
     (account,) = folder_field(db, folder, "account")
-    identities = known(db, account, [upsert.id for upsert in upserts])
+    ids = [upsert.id for upsert in upserts]
+    identities = known(db, account, ids)
+    rows = _staged_rows(db, folder, ids)
     for upsert in upserts:
-        _stage_one(db, folder, upsert, identities)
+        rows[upsert.id] = _overlaid(rows.get(upsert.id, NEW), upsert, identities)
+    db.executemany(STAGE, [(folder, id, *content) for id, content in rows.items()])
     return staged(db, folder)
 
 
-def _stage_one(db: Connection, folder: int, upsert: Upsert, identities: Mapping[MessageId, str]) -> None:
-    sql = f"SELECT {CONTENT} FROM staged WHERE folder = ? AND id = ?"  # noqa: S608
-    held = db.execute(sql, (folder, upsert.id)).fetchone()
-    content = merge(held or NEW, upsert)
-    if content[5] in ("", native(upsert.id)):
-        content = (*content[:5], identities.get(upsert.id, native(upsert.id)), *content[6:])
-    db.execute(STAGE, (folder, upsert.id, *content))
+def _staged_rows(db: Connection, folder: int, ids: Sequence[MessageId]) -> dict[MessageId, Content]:
+    sql = f"SELECT id, {CONTENT} FROM staged WHERE folder = ? AND id IN (SELECT value FROM json_each(?))"  # noqa: S608
+    return {id: tuple(content) for id, *content in db.execute(sql, (folder, among(ids)))}
+
+
+def _overlaid(held: Content, told: Upsert, identities: Mapping[MessageId, str]) -> Content:
+    content = merge(held, told)
+    if content[5] in ("", native(told.id)):
+        content = (*content[:5], identities.get(told.id, native(told.id)), *content[6:])
+    return content
 
 
 def staged(db: Connection, folder: int) -> int:

@@ -18,11 +18,11 @@ def put(db: Connection, folder: int, sealed: Mapping[int, bytes]) -> None:
     """Insert or replace; nothing if the folder was removed meanwhile."""
     if db.execute("SELECT 1 FROM folder WHERE key = ?", (folder,)).fetchone() is None:
         return
-    for number, block in sealed.items():
-        db.execute("DELETE FROM sort_block WHERE folder = ? AND number = ?", (folder, number))
-        db.execute(
-            "INSERT INTO sort_block (folder, number, sealed) VALUES (?, ?, ?)", (folder, number, block)
-        )
+    db.executemany(
+        "INSERT INTO sort_block (folder, number, sealed) VALUES (?, ?, ?)"
+        " ON CONFLICT (folder, number) DO UPDATE SET sealed = excluded.sealed",
+        [(folder, number, block) for number, block in sealed.items()],
+    )
 
 
 def sealed_blocks(db: Connection, folder: int) -> list[tuple[int, bytes]]:

@@ -30,10 +30,9 @@ def seal(vault: Vault, account: AccountId, texts: Mapping[str, str]) -> dict[str
 def put(db: Connection, account: AccountId, sealed: Mapping[str, bytes], bound: int) -> None:
     """Insert or replace; texts beyond `bound` octets, all accounts together, are dropped, oldest first."""
     owner = make_account(db, account)
-    for content, octets in sealed.items():
-        row = (owner, content, len(octets), octets)
-        db.execute("DELETE FROM body_text WHERE account = ? AND content = ?", row[:2])
-        db.execute("INSERT INTO body_text (account, content, octets, sealed) VALUES (?, ?, ?, ?)", row)
+    rows = [(owner, content, len(octets), octets) for content, octets in sealed.items()]
+    db.executemany("DELETE FROM body_text WHERE account = ? AND content = ?", [row[:2] for row in rows])
+    db.executemany("INSERT INTO body_text (account, content, octets, sealed) VALUES (?, ?, ?, ?)", rows)
     total = _total(db) + sum(map(len, sealed.values()))
     _set_total(db, total)
     if total > bound:
