@@ -24,6 +24,7 @@ from gateway.core.runs import Runs
 from gateway.core.types import AccountId, Flags, FolderId, MessageId, ObjectId, SystemFlag, Uid
 from gateway.imap.announce import announce
 from gateway.imap.condstore import highest, tell_highest
+from gateway.imap.notify import BY_DEFAULT
 from gateway.imap.plan import plan_of
 from gateway.imap.resync import resynchronise, tell_vanished
 from gateway.imap.spec import Enabled
@@ -212,6 +213,7 @@ class Life:
         session: Any = SimpleNamespace(
             out=Out(), enabled=QRESYNC, folder=folder, flush_if_full=self._flush,
             selected=SimpleNamespace(folder=folder, keywords=frozenset(), contexts={}),
+            hearing=BY_DEFAULT, notifications=None,
         )  # fmt: skip
         view.drain(expunge=True)
         self.on = connection = Connection(self.client, session)

@@ -260,7 +260,7 @@ async def test_a_bug_outside_of_any_handler_ends_with_bye(monkeypatch: pytest.Mo
 
     async with serving(messages=1) as world:
         client = await world.login(b"INBOX")
-        monkeypatch.setattr("gateway.imap.session.announce", broken)
+        monkeypatch.setattr("gateway.imap.news.announce", broken)
         with capture_logs() as logs:
             client.send(b"a NOOP\r\n")
             assert await client.response() == b"* BYE Internal error"
