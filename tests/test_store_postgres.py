@@ -19,6 +19,7 @@ from tests.postgres_server import Server
 
 pytest.importorskip("asyncpg")
 
+from gateway.store import pgguard
 from gateway.store.pgengine import TRIES
 from gateway.store.postgres import PostgresStore
 
@@ -285,9 +286,41 @@ async def test_a_mistake_of_ours_is_no_excuse_to_try_again(store: PostgresStore)
     await store.subscribe(ME, "x", True)
 
 
+async def test_whether_a_commit_took_place_is_nobodys_guess(store: PostgresStore) -> None:
+    """The connection goes while COMMIT is under way: not run again, for it may have happened."""
+    runs: list[int] = []
+
+    def cut_at_commit(db: Any) -> None:
+        db.execute(
+            "CREATE OR REPLACE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS"
+            " 'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END'"
+        )
+        db.execute(
+            "CREATE CONSTRAINT TRIGGER cut AFTER INSERT ON subscription DEFERRABLE INITIALLY DEFERRED"
+            " FOR EACH ROW EXECUTE FUNCTION cut()"
+        )
+
+    def job(db: Any) -> None:
+        runs.append(1)
+        db.execute("INSERT INTO subscription VALUES ((SELECT MIN(key) FROM account), 'y')")
+
+    await store.subscribe(ME, "x", True)
+    await store._engine.write(cut_at_commit)
+    with pytest.raises(Unavailable):
+        await store._engine.write(job)
+    assert len(runs) == 1
+    assert await store.subscriptions(ME) == {"x"}
+
+
 # -- the fence --
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pgguard, "PATIENCE", 0)
+
+
+@pytest.mark.usefixtures("impatient")
 async def test_a_second_gateway_is_refused_until_the_first_has_gone(url: str) -> None:
     first, second = make(url, exclusive=True), make(url, exclusive=True)
     await first.open()
@@ -318,6 +351,7 @@ async def test_who_lost_the_database_never_writes_again(url: str) -> None:
     await second.close()
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_who_had_the_lock_has_it_again_after_a_cut(url: str) -> None:
     first, second = make(url, exclusive=True), make(url, exclusive=True)
     await first.open()

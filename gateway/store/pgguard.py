@@ -8,7 +8,9 @@ again, and nothing it has under way can commit after its successor began.
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +21,7 @@ from gateway.store.pgsession import Failed, Session
 LOCK = "SELECT pg_try_advisory_lock(1196246340, hashtext(current_schema()))"
 
 
+PATIENCE = 3.0  # seconds in which the server sees that a process was killed
 LOOK = 15.0  # seconds between two looks at the lock
 
 
@@ -37,7 +40,7 @@ class Guard:
 
     def take(self) -> None:
         """StoreError if another gateway has the database. Failed."""
-        if not self._session.wait(lambda db: db.fetchval(LOCK)):
+        if not self._session.wait(_patiently):
             raise StoreError("the database is in use by another gateway: stop it first")
         self.number = self._session.wait(_raise_fence)
         self._thread.start()
@@ -70,6 +73,16 @@ class Guard:
         if self._thread.is_alive():
             self._thread.join()
         self._session.close()
+
+
+async def _patiently(db: Any) -> bool:
+    """Whether the lock was to be had, at once or within `PATIENCE`."""
+    until = time.monotonic() + PATIENCE
+    while not await db.fetchval(LOCK):
+        if time.monotonic() >= until:
+            return False
+        await asyncio.sleep(0.1)
+    return True
 
 
 async def _raise_fence(db: Any) -> int:

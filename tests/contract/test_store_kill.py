@@ -19,7 +19,6 @@ import pytest
 
 from gateway.core.types import AccountId, FolderId, MessageId
 from gateway.store.api import FolderUpsert
-from gateway.store.errors import StoreError
 from gateway.store.jobs import JobStore
 from gateway.store.sqlite import SqliteStore
 from tests import postgres_server
@@ -45,28 +44,16 @@ def store_in(place: str) -> JobStore:
     return SqliteStore(Path(place) / "store.db", key=b"k" * 32, clock=lambda: 1_700_000_000, tombstones=50)
 
 
-async def opened(store: JobStore) -> None:
-    """A server needs a moment to see that a process was killed."""
-    for _ in range(100):
-        try:
-            return await store.open()
-        except StoreError as error:
-            if "in use" not in str(error):
-                raise
-            await asyncio.sleep(0.05)
-    raise AssertionError("the lock of a killed process was never given up")
-
-
 WRITER = """
 import asyncio, sys
 sys.path.insert(0, sys.argv[3])
 from gateway.core.types import MessageId
 from gateway.store.api import Upsert
-from tests.contract.test_store_kill import ME, INBOX, opened, store_in
+from tests.contract.test_store_kill import ME, INBOX, store_in
 
 async def main(run):
     store = store_in(sys.argv[1])
-    await opened(store)
+    await store.open()
     folder = await store.folder(ME, INBOX)
     previous = []
     for n in range(10**9):
@@ -101,7 +88,7 @@ def run_and_kill(place: str, run: int, delay: float) -> list[str]:
 
 async def prepare(place: str) -> None:
     store = store_in(place)
-    await opened(store)
+    await store.open()
     [row] = await store.put_folders(ME, [FolderUpsert(INBOX)], [], link=None)
     await store.finish_first_sync(row.key, link="start")
     await store.close()
@@ -125,7 +112,7 @@ class Told:
 
 async def check(place: str, told: Told) -> None:
     store = store_in(place)
-    await opened(store)
+    await store.open()
     row = await store.folder(ME, INBOX)
     assert row is not None
     uids = await store.ids(row.key)
