@@ -121,6 +121,11 @@ class Channel(Protocol):
         """Returns when the connection is gone."""
         ...
 
+    async def ended(self) -> None:
+        """Returns when the peer will send nothing more. Without TLS it may be reading still: only what is sent finds
+        out."""
+        ...
+
     @property
     def silent_since(self) -> float:
         """When octets were last sent (monotonic)."""

@@ -47,11 +47,18 @@ class Heartbeat:
         clock, pause = session.context.clock, session.context.settings.keepalive
         while self._since is not None:
             quiet = clock.monotonic() - max(self._since, session.channel.silent_since)
-            if quiet >= pause and not session.mid_response:
-                session.out.status(b"*", Kind.OK, "Still working", self._code())
-                session.channel.send(session.out.take())
+            if quiet >= pause and self.speak():
                 quiet = 0.0
             await clock.sleep(pause - quiet if quiet < pause else pause)
+
+    def speak(self) -> bool:
+        """Say so now; False amid a response."""
+        session = self._session
+        if session.mid_response:
+            return False
+        session.out.status(b"*", Kind.OK, "Still working", self._code())
+        session.channel.send(session.out.take())
+        return True
 
     def _code(self) -> bytes:
         """RFC 9585 section 5: both NIL, counting towards an unknown goal, or towards a known one. A tag that a

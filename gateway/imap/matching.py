@@ -18,15 +18,29 @@ from gateway.wire.searchkey import SearchKey
 if TYPE_CHECKING:
     from gateway.imap.session import Session
 
+PROBE = 1.0  # seconds between signs of life for who may have left
 T = TypeVar("T")
 
 
 async def matching(s: Session, folder: Folder, key: SearchKey) -> SearchResult:
     """`Folder.search`; an incomplete answer is announced by an untagged OK. Gone: the client has closed."""
-    found = await while_connected(s.channel, folder.search(key))
+    probing = asyncio.ensure_future(probe(s))
+    try:
+        found = await while_connected(s.channel, folder.search(key))
+    finally:
+        probing.cancel()
     if found.notice:
         s.out.status(b"*", Kind.OK, found.notice)
     return found
+
+
+async def probe(s: Session) -> None:
+    """Of a client that has ended its side nobody knows whether it still reads, as `nc` does, or has closed: it is
+    spoken to until the search ends or the network says that nobody is there."""
+    await s.channel.ended()
+    while True:
+        s.still_working()
+        await s.context.clock.sleep(PROBE)
 
 
 def check_relevancy(key: SearchKey, *, wanted: bool) -> None:

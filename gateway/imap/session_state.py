@@ -160,6 +160,10 @@ class SessionState:
         """Amid a command: so many of so many messages are done (RFC 9585)."""
         self._heartbeat.progress.reach(done, goal)
 
+    def still_working(self) -> None:
+        """Amid a command: say so at once."""
+        self._heartbeat.speak()
+
     def hang_up(self, farewell: Farewell | None = None) -> None:
         """End the session once the running command has been answered; `farewell` follows its reply."""
         self._over = True

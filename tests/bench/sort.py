@@ -13,6 +13,7 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,9 @@ WORDS = [b"budget", b"plan", b"meeting", b"report", b"invoice", b"draft", b"ques
 class NoGraph:
     """Asking Graph for anything but news is a fault."""
 
-    async def delta(self, *_: Any, **__: Any) -> Any:
+    async def delta(self, *_: Any, **__: Any) -> AsyncIterator[Any]:
         raise Unreachable("nobody is there")
+        yield
 
     def __getattr__(self, name: str) -> Any:
         raise AssertionError(f"Graph was asked: {name}")
