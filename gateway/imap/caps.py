@@ -18,6 +18,7 @@ LOGGED_IN = (
     b"SPECIAL-USE",  # RFC 6154
     b"LIST-EXTENDED",  # RFC 5258
     b"LIST-STATUS",  # RFC 5819
+    b"NOTIFY",  # RFC 5465
     b"ESEARCH",  # RFC 4731
     b"SEARCHRES",  # RFC 5182
     b"WITHIN",  # RFC 5032

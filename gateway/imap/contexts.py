@@ -8,7 +8,7 @@ session's own silent STORE counts like anybody's change. Only messages that chan
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from gateway.imap.searchkeys import moves_by_itself
 from gateway.imap.spec import Enabled
 from gateway.mailbox.values import Change, Expunged
 from gateway.wire.encode import Kind, quoted
+from gateway.wire.fetchatt import FetchItem
 from gateway.wire.searchkey import And, SearchKey, UidSet
 from gateway.wire.sortkey import Criterion
 
@@ -42,6 +43,7 @@ class UpdatedSearch:
     modseq: int
     last: int
     members: set[int] = field(default_factory=set)
+    items: tuple[FetchItem, ...] = ()  # to fetch of new messages that come into it (RFC 5465 section 7)
 
     def in_uids(self, s: Session) -> bool:
         """UIDONLY may have been enabled since: from then on no message number is sent (RFC 9586 section 3.4)."""
@@ -54,7 +56,7 @@ class UpdatedSearch:
 
 def keep(
     s: Session, head: Correlator, key: SearchKey, at: Sequence[int], *, by_uid: bool, since: int,
-    criteria: tuple[Criterion, ...] = (),
+    criteria: tuple[Criterion, ...] = (), items: tuple[FetchItem, ...] = (),
 ) -> None:  # fmt: skip
     """Keep the client informed from now on, or tell it that we shall not (NOUPDATE); the search is answered either
     way. `at`: view positions in the order of the answer; `since`: the mailbox's mod-sequence before it was searched."""
@@ -70,7 +72,7 @@ def keep(
         view = s.folder.view
         uids = [view.uids[position] for position in at]
         last = view.uids[-1] if view.count else 0
-        contexts[head.tag] = UpdatedSearch(head, by_uid, key, criteria, uids, since, last, set(uids))
+        contexts[head.tag] = UpdatedSearch(head, by_uid, key, criteria, uids, since, last, set(uids), items)
 
 
 def _refuse(s: Session, tag: bytes, reason: str) -> None:
@@ -86,8 +88,12 @@ def forget_expunged(s: Session, changes: Sequence[Change]) -> None:
         _remove(s, context, {uid: seq for uid, seq in gone.items() if uid in context.members})
 
 
-async def refresh_searches(s: Session) -> None:
-    """Say what came into, or left, the searches of this session since it was told last."""
+Fetching = Callable[["Session", Sequence[int], tuple[FetchItem, ...]], Awaitable[None]]
+
+
+async def refresh_searches(s: Session, fetch: Fetching) -> None:
+    """Say what came into, or left, the searches of this session since it was told last. `fetch` tells of new messages
+    that came into one what it wants fetched, before it says that they did."""
     if s.selected is None or not s.selected.contexts:
         return
     view = s.folder.view
@@ -95,14 +101,14 @@ async def refresh_searches(s: Session) -> None:
     for tag, context in tuple(s.selected.contexts.items()):
         if modseq > context.modseq or last > context.last:
             try:
-                await _refresh(s, context, modseq, last)
+                await _refresh(s, context, modseq, last, fetch)
             except GatewayError:
                 del s.selected.contexts[tag]
                 _refuse(s, tag, "The search cannot be kept up to date")
 
 
-async def _refresh(s: Session, context: UpdatedSearch, modseq: int, last: int) -> None:
-    view = s.folder.view
+async def _refresh(s: Session, context: UpdatedSearch, modseq: int, last: int, fetch: Fetching) -> None:
+    view, known = s.folder.view, context.last
     changed: set[int] = set(uids_at(s, s.folder.newer([range(view.count)], context.modseq)))
     changed.update(view.uids[bisect_right(view.uids, context.last) :])
     context.modseq, context.last = modseq, last
@@ -113,6 +119,7 @@ async def _refresh(s: Session, context: UpdatedSearch, modseq: int, last: int) -
     _remove(s, context, {uid: view.seq(uid) for uid in sorted(left)})
     come = found - context.members
     if come:
+        await fetch(s, sorted(uid for uid in come if uid > known), context.items)
         await _add(s, context, come)
 
 

@@ -12,16 +12,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.errors import GatewayError
-from gateway.core.runs import Runs
 from gateway.imap import condstore
 from gateway.imap.announce import announce
 from gateway.imap.commands.metadata import tell_changed_entries
 from gateway.imap.contexts import refresh_searches
+from gateway.imap.fetchnew import fetch_new
 from gateway.imap.listing import Entry, Selection, entry_of
 from gateway.imap.notify import Notifications
-from gateway.imap.plan import plan_of
 from gateway.imap.rev2 import GONE, name_octets, speaks_utf8
-from gateway.imap.spec import Enabled
 from gateway.imap.statusline import status_line
 from gateway.mailbox.tidings import Heard, NameChange, What
 from gateway.mailbox.values import MailboxInfo
@@ -44,7 +42,7 @@ async def tell_selected(s: Session, *, expunge: bool, with_uid: bool = False) ->
     if s.selected is not None:
         announce(s, expunge=expunge, with_uid=with_uid)
         await _tell_new(s)
-        await refresh_searches(s)
+        await refresh_searches(s, fetch_new)
 
 
 async def tell_rest(s: Session, mine: Collection[str] = ()) -> None:
@@ -67,29 +65,13 @@ def named_by(command: Command) -> tuple[str, ...]:
 
 
 async def _tell_new(s: Session) -> None:
-    """FETCH of new messages, behind their EXISTS, but of those the session itself put there (section 5.2). It marks
-    nothing as read, whatever the items; what cannot be had now is left out."""
+    """FETCH of new messages, behind their EXISTS, but of those the session itself put there (section 5.2)."""
     notify = s.notifications
     if notify is None:
         return
     uids, notify.fresh = [uid for uid in notify.fresh if uid not in notify.own], []
     notify.own.clear()
-    if not uids or s.selected is None:
-        return
-    plan = plan_of(
-        s, notify.hearing.items, by_uid=bool(s.enabled & (Enabled.REV2 | Enabled.QRESYNC | Enabled.UIDONLY))
-    )
-    at = Runs.of(uids).positions(s.folder.view.uids, s.folder.view.count, by_uid=True)
-    with suppress(GatewayError):
-        async for rows in s.folder.rows(at, plan.need):
-            for row in rows:
-                if not plan.complete(row) or (plan.decodes and not await plan.can_decode(row)):
-                    continue
-                if plan.streamed:
-                    await plan.send(s, row)
-                else:
-                    plan.say(s, row)
-            await s.flush_if_full()
+    await fetch_new(s, uids, notify.hearing.items)
 
 
 # -- other mailboxes --
@@ -107,10 +89,11 @@ async def _tell_others(s: Session, mine: Collection[str]) -> None:
         return
     if not (heard.changed or heard.names or heard.subscriptions or entries):
         return
-    infos = {info.name: info for info in await s.user.folders()}
+    infos = {info.name: info for info in await s.user.known_folders()}
     if heard.names or heard.subscriptions:
         if not watch(s, notify, list(infos.values())):
             return
+        notify.told = {name: told for name, told in notify.told.items() if name in infos}
         subscriptions = frozenset(await s.user.subscriptions())
         _tell_names(s, notify, heard, infos, subscriptions, mine)
     await _tell_status(s, notify, heard, infos)
@@ -189,7 +172,10 @@ async def _tell_status(
         if events and (whats != {What.FLAGS} or Event.FLAG_CHANGE in events):
             wanted[name] = events
     for status in await s.user.known_status(list(wanted)) if wanted else ():
-        s.out.untagged(status_line(s, status, status_items(s, wanted[status.name])))
+        line = status_line(s, status, status_items(s, wanted[status.name]))
+        if notify.told.get(status.name) != hash(line):
+            notify.told[status.name] = hash(line)
+            s.out.untagged(line)
 
 
 def status_items(s: Session, events: frozenset[Event]) -> tuple[bytes, ...]:

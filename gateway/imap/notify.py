@@ -38,7 +38,8 @@ NOTHING = Hearing(messages=False, flags=False)
 @dataclass(slots=True)
 class Notifications:
     """Of one session that has given NOTIFY. `ear` is None after NOTIFY NONE. `entries`: changes of annotations told
-    so far. `fresh`: UIDs that were announced and are still to be fetched; `own`: those the session itself made."""
+    so far. `fresh`: UIDs that were announced and are still to be fetched; `own`: those the session itself made.
+    `told`: a hash of the last STATUS of each mailbox, so that the same is not told twice."""
 
     hearing: Hearing = NOTHING
     groups: tuple[EventGroup, ...] = ()
@@ -46,6 +47,7 @@ class Notifications:
     entries: int = 0
     fresh: list[int] = field(default_factory=list)
     own: set[int] = field(default_factory=set)
+    told: dict[str, int] = field(default_factory=dict)
 
     def close(self) -> None:
         if self.ear is not None:

@@ -277,12 +277,13 @@ class UidExpunge(Command):
 @dataclass(frozen=True, slots=True)
 class Search(Command):
     """`returns` is None for plain SEARCH, else ESEARCH's options in upper case (`grammar_returns.OPTIONS`); `page` is
-    PARTIAL's range."""
+    PARTIAL's range, `items` what UPDATE is to fetch of new messages (RFC 5465 section 7)."""
 
     by_uid: bool
     key: SearchKey
     returns: tuple[bytes, ...] | None = None
     page: Page | None = None
+    items: tuple[FetchItem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

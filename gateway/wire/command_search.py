@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from gateway.core.errors import Refused
 from gateway.wire.command import Command
+from gateway.wire.fetchatt import FetchItem
 from gateway.wire.page import Page
 from gateway.wire.searchkey import SearchKey
 from gateway.wire.sortkey import Criterion, Threading
@@ -15,13 +16,15 @@ from gateway.wire.sortkey import Criterion, Threading
 
 @dataclass(frozen=True, slots=True)
 class Sort(Command):
-    """`returns` is None for plain SORT, else ESORT's options in upper case (RFC 5267 section 3)."""
+    """`returns` is None for plain SORT, else ESORT's options in upper case (RFC 5267 section 3). `items`: what UPDATE
+    fetches of new messages (RFC 5465 section 7)."""
 
     by_uid: bool
     criteria: tuple[Criterion, ...]
     key: SearchKey
     returns: tuple[bytes, ...] | None = None
     page: Page | None = None
+    items: tuple[FetchItem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class MultiSearch(Command):
     key: SearchKey
     returns: tuple[bytes, ...]
     page: Page | None = None
+    items: tuple[FetchItem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

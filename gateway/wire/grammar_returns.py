@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.core.errors import BadCommand, Refused
+from gateway.core.errors import BadCommand, LimitReached, Refused
 from gateway.wire.command import Command
 from gateway.wire.command_search import Unsearchable
 from gateway.wire.cursor import Cursor
+from gateway.wire.fetchatt import FetchItem
+from gateway.wire.grammar_fetch import parse_attributes
 from gateway.wire.page import Page, parse_page
 
 RESULT_OPTIONS = (b"MIN", b"MAX", b"ALL", b"COUNT", b"PARTIAL", b"RELEVANCY")
@@ -22,10 +24,12 @@ OPTIONS = (*RESULT_OPTIONS, *MODES)
 
 @dataclass(frozen=True, slots=True)
 class Returns:
-    """`options` in upper case, each once; None: no RETURN was given."""
+    """`options` in upper case, each once; None: no RETURN was given. `items`: what UPDATE is to fetch of new messages
+    (RFC 5465 section 7)."""
 
     options: tuple[bytes, ...] | None = None
     page: Page | None = None
+    items: tuple[FetchItem, ...] = ()
 
 
 def parse_returns(c: Cursor) -> Returns:
@@ -52,6 +56,7 @@ def or_unsearchable(c: Cursor, tag: bytes, returns: Returns, read: Callable[[], 
 def _options(c: Cursor) -> Returns:
     found: dict[bytes, None] = {}
     page: Page | None = None
+    items: tuple[FetchItem, ...] = ()
     while True:
         option = c.known_word("a RETURN option", OPTIONS)
         if option == b"PARTIAL":
@@ -59,10 +64,14 @@ def _options(c: Cursor) -> Returns:
                 raise BadCommand("PARTIAL can be asked for once")
             c.space()
             page = parse_page(c)
+        if option == b"UPDATE" and c.accept(b" ("):
+            items = parse_attributes(c)
+            if len(items) > c.limits.notify_items:
+                raise LimitReached("Too many FETCH items in UPDATE")
         found[option] = None
         if c.accept(b")"):
             break
         c.space()
     if page is not None and b"ALL" in found:
         raise BadCommand("PARTIAL and ALL exclude each other")
-    return Returns(tuple(found), page)
+    return Returns(tuple(found), page, items)

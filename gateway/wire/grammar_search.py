@@ -63,7 +63,8 @@ def parse_search(c: Cursor, tag: bytes, *, by_uid: bool) -> Command:
     returns = parse_returns(c)
 
     def search() -> Command:
-        return Search(tag, by_uid, program(c, charset_option(c)), returns.options, returns.page)
+        key = program(c, charset_option(c))
+        return Search(tag, by_uid, key, returns.options, returns.page, returns.items)
 
     return or_unsearchable(c, tag, returns, search)
 

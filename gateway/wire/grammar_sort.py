@@ -19,7 +19,9 @@ def parse_sort(c: Cursor, tag: bytes, *, by_uid: bool) -> Command:
 
     def sort() -> Command:
         criteria = _criteria(c)
-        return Sort(tag, by_uid, criteria, program(c, _charset(c)), returns.options, returns.page)
+        return Sort(
+            tag, by_uid, criteria, program(c, _charset(c)), returns.options, returns.page, returns.items
+        )
 
     return or_unsearchable(c, tag, returns, sort)
 
@@ -74,7 +76,7 @@ def parse_esearch(c: Cursor, tag: bytes) -> Command:
 
     def search() -> Command:
         key = program(c, charset_option(c))
-        return MultiSearch(tag, sources, key, returns.options or (b"ALL",), returns.page)
+        return MultiSearch(tag, sources, key, returns.options or (b"ALL",), returns.page, returns.items)
 
     return or_unsearchable(c, tag, returns, search)
 

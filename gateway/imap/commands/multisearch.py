@@ -115,7 +115,7 @@ async def _search_selected(s: Session, cmd: MultiSearch, key: SearchKey) -> None
     at = await matching(s, s.folder, key)
     head = _correlator(s, cmd, s.folder)
     if b"UPDATE" in cmd.returns:
-        contexts.keep(s, head, key, at, by_uid=True, since=since)
+        contexts.keep(s, head, key, at, by_uid=True, since=since, items=cmd.items)
     if b"SAVE" in cmd.returns:
         save(s, cmd.returns, cmd.page, at)
     if set(cmd.returns) != {b"SAVE"}:

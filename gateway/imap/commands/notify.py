@@ -66,7 +66,9 @@ async def _tell_status(
     subscribed = {info.name: info.subscribed for info in infos}
     for status in await _statuses(s, [name for name in names if name != selected]):
         events = made.events_of(status.name, subscribed[status.name]) & MESSAGE_EVENTS
-        s.out.untagged(status_line(s, status, status_items(s, events)))
+        line = status_line(s, status, status_items(s, events))
+        made.told[status.name] = hash(line)
+        s.out.untagged(line)
 
 
 async def _statuses(s: Session, names: Sequence[str]) -> list[MailboxStatus]:

@@ -140,7 +140,7 @@ def answer(
     """The ESEARCH response, and what RETURN wants besides. SAVE alone is answered by nothing."""
     head = Correlator(cmd.tag)
     if b"UPDATE" in options:
-        contexts.keep(s, head, key, at, by_uid=cmd.by_uid, since=since, criteria=criteria)
+        contexts.keep(s, head, key, at, by_uid=cmd.by_uid, since=since, criteria=criteria, items=cmd.items)
     if b"SAVE" in options:
         save(s, options, cmd.page, at)
     if set(options) != {b"SAVE"}:
