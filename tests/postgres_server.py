@@ -73,7 +73,9 @@ class Server:
         command = [str(self._programs / "postgres"), "-D", str(self.folder / "data"), "-k", str(self.folder),
                    "-h", "127.0.0.1", "-p", str(self.port), *OPTIONS.split()]  # fmt: skip
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen([*self._as(), *command], stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                [*self._as(), *_ends_with_us(), *command], stdout=log, stderr=log
+            )
         deadline = time.monotonic() + 30
         while not self._answers():
             if time.monotonic() > deadline or self._process.poll() is not None:
@@ -132,6 +134,11 @@ def own() -> Iterator[Server]:
         yield server
     finally:
         server.remove()
+
+
+def _ends_with_us() -> list[str]:
+    """The server goes with the run, also one that was killed."""
+    return ["setpriv", "--pdeathsig", "QUIT"] if shutil.which("setpriv") else []
 
 
 def _free_port() -> int:
