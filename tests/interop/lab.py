@@ -139,6 +139,19 @@ class Demo:
             assert said[0] == "OK", said
         return self.folder(name, user)
 
+    def listed(self, user: str = ALICE) -> str:
+        """What LIST tells; a folder that was deleted is in Deleted Items for Graph."""
+        with imaplib.IMAP4(HOST, self.ports["imap"], timeout=60) as box:
+            box.login(user, PASSWORD)
+            return str(box.list('""', "%")[1])
+
+    def drop_folder(self, name: str, user: str = ALICE) -> None:
+        """Deleted over IMAP."""
+        with imaplib.IMAP4(HOST, self.ports["imap"], timeout=60) as box:
+            box.login(user, PASSWORD)
+            said = box.delete(f'"{name}"')
+            assert said[0] == "OK", said
+
     def find(self, subject: str, folder: str = "inbox", user: str = ALICE) -> list[dict[str, Any]]:
         return [row for row in self.listing(folder, user) if row["subject"] == subject]
 

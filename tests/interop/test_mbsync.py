@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ Pass {password}
 SSLType IMAPS
 SystemCertificates no
 CertificateFile {ca}
+{account}
 
 IMAPStore far
 Account lab
@@ -39,9 +41,10 @@ Near :near:
 Patterns {patterns}
 Create Both
 Expunge Both
+Remove Both
 Sync All
 CopyArrivalDate yes
-SyncState *
+SyncState {home}/state/
 """
 TUID = re.compile(rb"^X-TUID: [^\n]*\n", re.M | re.I)  # mbsync's own mark in the copy it keeps
 PLACEHOLDER = b"X-Gateway-Placeholder:"
@@ -63,15 +66,17 @@ class Maildir:
 
         eventually(synced)
 
-    def sync(self, *, patterns: str = "INBOX") -> str:
+    def sync(self, *, patterns: str = "INBOX", account: str = "", debug: bool = False) -> str:
+        """Run it; what it said. `account`: more lines about the server; `debug`: with all it sends and hears."""
         text = CONFIG.format(
             port=self.demo.ports["imaps"], user=ALICE, password=PASSWORD, ca=self.demo.ca_file, home=self.home,
-            patterns=patterns,
+            patterns=patterns, account=account,
         )  # fmt: skip
-        (self.home / "mail").mkdir(exist_ok=True)
+        for each in ("mail", "state"):
+            (self.home / each).mkdir(exist_ok=True)
         rc = self.home / "mbsyncrc"
         rc.write_text(text)
-        done = run(["mbsync", "-c", rc, "lab"], self.home, timeout=110)
+        done = run(["mbsync", *(["-Dn"] if debug else []), "-c", rc, "lab"], self.home, timeout=110)
         return (done.stdout + done.stderr).decode()
 
     @property
@@ -90,6 +95,15 @@ class Maildir:
 def octets(path: Path) -> bytes:
     """The message as it came over the wire: mbsync stores LF for CRLF and adds its X-TUID."""
     return TUID.sub(b"", path.read_bytes(), count=1).replace(b"\n", b"\r\n")
+
+
+def put(home: Path, folder: str, letters: Sequence[bytes]) -> None:
+    """A Maildir with these messages."""
+    for part in ("cur", "new", "tmp"):
+        (home / "mail" / folder / part).mkdir(parents=True)
+    for n, letter in enumerate(letters):
+        target = home / "mail" / folder / "cur" / f"170000000{n}.1_1.lab:2,"
+        target.write_bytes(letter.replace(b"\r\n", b"\n"))
 
 
 @pytest.fixture(scope="module")
@@ -185,12 +199,8 @@ def test_a_local_message_is_appended_once(demo: Demo, pulled: Maildir):
 
 def test_a_folder_made_here_is_made_there_and_its_bytes_come_back(demo: Demo, tmp_path: Path):
     near = Maildir(demo, tmp_path, "Migrated")
-    for part in ("cur", "new", "tmp"):
-        (tmp_path / "mail" / "Migrated" / part).mkdir(parents=True)
     letters = [mail(f"mbsync, migrated {n}", "Ünïcode " * n) for n in range(5)]
-    for n, letter in enumerate(letters):
-        target = tmp_path / "mail" / "Migrated" / "cur" / f"170000000{n}.1_1.lab:2,"
-        target.write_bytes(letter.replace(b"\r\n", b"\n"))
+    put(tmp_path, "Migrated", letters)
     near.sync(patterns="Migrated")
     assert sorted(r["subject"] for r in demo.listing("Migrated")) == [
         f"mbsync, migrated {n}" for n in range(5)
@@ -200,3 +210,47 @@ def test_a_folder_made_here_is_made_there_and_its_bytes_come_back(demo: Demo, tm
     back = Maildir(demo, elsewhere, "Migrated")
     back.sync(patterns="Migrated")
     assert sorted(octets(p) for p in back.files) == sorted(letters)
+
+
+@pytest.mark.parametrize("depth", ["", "PipelineDepth 1"], ids=["pipelined", "one-by-one"])
+def test_both_ways_over_a_compressed_connection(demo: Demo, tmp_path: Path, depth: str):
+    name = f"Compressed {len(depth)}"
+    letters = [
+        mail(f"mbsync, compressed {n}", "".join(f"Zeile {i}\n" for i in range(n * 400))) for n in range(12)
+    ]
+    here, there = Maildir(demo, tmp_path / "here", name), Maildir(demo, tmp_path / "there", name)
+    there.home.mkdir()
+    put(here.home, name, letters)
+    said = here.sync(patterns=f'"{name}"', account=depth, debug=True)
+    said += there.sync(patterns=f'"{name}"', account=depth, debug=True)
+    assert said.count(">>> 2 COMPRESS DEFLATE") == said.count("2 OK DEFLATE active") == 2
+    assert "AUTHENTICATE SCRAM-SHA-256" in said
+    assert len(demo.listing(name)) == 12
+    assert sorted(octets(p) for p in there.files) == sorted(letters)
+
+
+def test_without_compression_it_is_the_same(demo: Demo, tmp_path: Path):
+    letters = [mail(f"mbsync, plain {n}") for n in range(3)]
+    put(tmp_path, "Uncompressed", letters)
+    near = Maildir(demo, tmp_path, "Uncompressed")
+    said = near.sync(patterns="Uncompressed", account="DisableExtension COMPRESS=DEFLATE", debug=True)
+    assert ">>> 2 COMPRESS" not in said and len(demo.listing("Uncompressed")) == 3
+
+
+def test_an_emptied_folder_is_removed_on_both_sides(demo: Demo, tmp_path: Path):
+    for name in ("Here removed", "There removed"):
+        put(tmp_path, name, [mail(f"mbsync, {name}")])
+    both = '"Here removed" "There removed"'
+    near = Maildir(demo, tmp_path, "Here removed")
+    near.sync(patterns=both)
+    for name in ("Here removed", "There removed"):
+        [path] = Maildir(demo, tmp_path, name).files
+        path.unlink()
+    near.sync(patterns=both)
+    assert not demo.listing("Here removed") and not demo.listing("There removed")
+    shutil.rmtree(tmp_path / "mail" / "Here removed")
+    demo.drop_folder("There removed")
+    near.sync(patterns=both)
+    near.sync(patterns=both)
+    assert not list((tmp_path / "mail").iterdir())
+    assert "removed" not in demo.listed() and "INBOX" in demo.listed()

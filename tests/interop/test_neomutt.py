@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -103,6 +104,25 @@ def test_a_second_start_asks_for_no_header_again(demo: Demo, start: Callable[...
     second.leave()
     assert "BODY.PEEK[HEADER.FIELDS" not in second.said()
     assert demo.bodies_read() == 0
+
+
+def test_a_second_start_hears_only_what_has_changed(demo: Demo, start: Callable[..., Neomutt]):
+    """By QRESYNC: no FETCH of all flags. (Where mail came and went, this neomutt mistrusts its cache and reads all
+    flags again, whatever the server said: that is its `imap_verify_qresync`.)"""
+    identity = demo.deliver(mail("neomutt, resync"))
+    arrived(demo, "neomutt, resync")
+    first = start()
+    first.leave()
+    assert "ENABLE QRESYNC" in first.said() and "Handling ENABLED" in first.said()
+    demo.control.patch(f"users/{ALICE}/messages/{identity}", json={"isRead": True}).raise_for_status()
+    eventually(lambda: demo.find("neomutt, resync")[0]["isRead"])
+    arrived(demo, "neomutt, resync")
+    second = start()
+    second.leave()
+    said = second.said()
+    assert re.search(r"UID FETCH 1:\d+ \(FLAGS\) \(CHANGEDSINCE \d+ VANISHED\)", said)
+    assert not re.search(r"UID FETCH 1:\d+ \(UID FLAGS\)", said)
+    assert said.count("Handling FETCH") < 20, "flags of the whole folder"
 
 
 def test_the_cache_follows_what_happened_meanwhile(demo: Demo, start: Callable[..., Neomutt]):

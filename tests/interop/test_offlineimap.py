@@ -35,23 +35,24 @@ ssl = yes
 sslcacertfile = {ca}
 auth_mechanisms = PLAIN
 maxconnections = 2
+usecompression = {compression}
 folderfilter = lambda name: name in {folders}
 """
 
 
 class Offlineimap:
-    def __init__(self, demo: Demo, home: Path, *folders: str) -> None:
-        self.demo, self.home, self.folders = demo, home, folders
+    def __init__(self, demo: Demo, home: Path, *folders: str, compression: bool = True) -> None:
+        self.demo, self.home, self.folders, self.compression = demo, home, folders, compression
 
-    def sync(self) -> str:
+    def sync(self, *options: str) -> str:
         rc = self.home / "offlineimaprc"
         rc.write_text(
             CONFIG.format(
                 home=self.home, port=self.demo.ports["imaps"], user=ALICE, password=PASSWORD,
-                ca=self.demo.ca_file, folders=repr(self.folders),
+                ca=self.demo.ca_file, folders=repr(self.folders), compression="yes" if self.compression else "no",
             )
         )  # fmt: skip
-        done = run(["offlineimap", "-o", "-c", rc], self.home, timeout=110)
+        done = run(["offlineimap", "-o", *options, "-c", rc], self.home, timeout=110)
         said = (done.stdout + done.stderr).decode(errors="replace")
         assert "ERROR" not in said, said[-3000:]
         return said
@@ -132,8 +133,9 @@ def test_a_local_message_is_appended_once(demo: Demo, pulled: Offlineimap):
     assert len(pulled.of("offlineimap, made here")) == 1, "it did not come back as another"
 
 
-def test_a_folder_migrates_and_comes_back_byte_for_byte(demo: Demo, tmp_path: Path):
-    name = "offlineimap-migrated"
+@pytest.mark.parametrize("compression", [True, False], ids=["compressed", "plain"])
+def test_a_folder_migrates_and_comes_back_byte_for_byte(demo: Demo, tmp_path: Path, compression: bool):
+    name = f"offlineimap-migrated-{compression}"
     here, there = tmp_path / "here", tmp_path / "there"
     for part in ("cur", "new", "tmp"):
         (here / "mail" / name / part).mkdir(parents=True)
@@ -142,10 +144,11 @@ def test_a_folder_migrates_and_comes_back_byte_for_byte(demo: Demo, tmp_path: Pa
     for n, letter in enumerate(letters):
         target = here / "mail" / name / "cur" / f"170000000{n}_1.1.lab:2,S"
         target.write_bytes(letter.replace(b"\r\n", b"\n"))
-    Offlineimap(demo, here, name).sync()
+    said = Offlineimap(demo, here, name, compression=compression).sync("-d", "imap")
+    assert ("COMPRESS DEFLATE" in said) == compression
     rows = demo.listing(name)
     assert len(rows) == 5 and all(row["isRead"] and not row["isDraft"] for row in rows)
-    back = Offlineimap(demo, there, name)
+    back = Offlineimap(demo, there, name, compression=compression)
     back.sync()
     came = Counter(digest(p.read_bytes().replace(b"\n", b"\r\n")) for p in back.files(name))
     assert came == Counter(map(digest, letters))
