@@ -202,8 +202,15 @@ class FakeView:
     def drain(self, *, expunge: bool, flags: bool = True) -> list[Change]:
         changes: list[Change] = [*self._expunged()] if expunge else []
         changes += self._arrived()
-        changes += self._flagged()
+        if flags:
+            changes += self._flagged()
         return changes
+
+    @property
+    def told(self) -> int:
+        return max(1, self._mailbox.modseq)
+
+    delayed = False
 
     def _expunged(self) -> list[Expunged]:
         gone = {message.uid for message in self._mailbox.messages if message.gone}
@@ -235,9 +242,9 @@ class FakeView:
     def pending(self, *, expunge: bool = True, flags: bool = True) -> bool:
         present = {message.uid for message in self._mailbox.present}
         told = set(self._uids)
-        if told != present:
+        if (told != present) if expunge else bool(present - told):
             return True
-        return any(m.modseq > self._told.get(m.uid, 0) for m in self._mailbox.present)
+        return flags and any(m.modseq > self._told.get(m.uid, 0) for m in self._mailbox.present)
 
 
 def flagged(view: FakeView, message: FakeMessage) -> Flagged:
@@ -363,6 +370,8 @@ class FakeFolder:
             if SystemFlag.DELETED in message.flags.system and (uids is None or message.uid in uids):
                 self._mailbox.remove(message)
 
+    pushed = False
+
     async def poll(self, *, force: bool = False) -> None:
         self._account.step("poll")
         self._account.polls.append(force)
@@ -372,7 +381,7 @@ class FakeFolder:
         await self._account.pause("poll")
 
     async def changed(self, *, messages: bool = True, expunge: bool = True, flags: bool = True) -> None:
-        while not self.view.pending():
+        while not (messages and self.view.pending(expunge=expunge, flags=flags)):
             self._wake.clear()
             await self._wake.wait()
 
