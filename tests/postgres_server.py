@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,8 @@ def binaries() -> Path | None:
 def require() -> Path:
     """Skips the test where there is no server, by name; fails it where everything must be there."""
     found = binaries()
-    if found is None:
-        message = "PostgreSQL is not installed"
+    if found is None or find_spec("asyncpg") is None:
+        message = "PostgreSQL or asyncpg is not installed"
         if os.environ.get("GATEWAY_REQUIRE_CLIENTS") == "1":
             pytest.fail(message)
         pytest.skip(message)

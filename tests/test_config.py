@@ -107,3 +107,13 @@ def test_line_of_finds_dotted_and_quoted_keys() -> None:
     assert line_of(text, ("imap", "port")) == 1
     assert line_of(text, ("graph", "base_url")) == 3
     assert line_of(text, ("web", "port")) == 0
+
+
+def test_a_store_url_is_postgresql_and_is_not_shown(tmp_path: Path) -> None:
+    assert load(write(tmp_path, '[store]\nurl = ""\n')).store.url is None
+    text = refusal(tmp_path, '[store]\nurl = "mysql://me:sesame@h/d"\n')
+    assert "gateway.toml:2: store.url" in text
+    assert "sesame" not in text
+    config = load(write(tmp_path, '[store]\nurl = "postgresql://me:sesame@h/d"\n'))
+    assert config.store.url is not None
+    assert "sesame" not in repr(config)
