@@ -118,3 +118,27 @@ def test_append_flags_copy_and_uid_expunge(demo: Demo, client: IMAPClient):
     client.select_folder("Copied", readonly=True)
     bodies = client.fetch(client.search("ALL"), ["BODY.PEEK[]"])
     assert {b[b"BODY[]"] for b in bodies.values()} == {mail("Kept 1"), mail("Kept 2")}
+
+
+def test_sort_thread_and_changes_since(demo: Demo, client: IMAPClient):
+    client.create_folder("Sorted")
+    for name in ("c", "a", "b"):
+        client.append("Sorted", mail(f"Sorted {name}"))
+    client.select_folder("Sorted")
+    one, two, three = client.search("ALL")
+    assert client.sort("SUBJECT") == [two, three, one]
+    assert client.sort(["REVERSE SUBJECT"], "ALL", "UTF-8") == [one, three, two]
+    assert sorted(client.thread("REFERENCES")) == [(one,), (two,), (three,)]
+    assert len(client.thread("ORDEREDSUBJECT")) == 3
+    before = client.folder_status("Sorted", ["HIGHESTMODSEQ"])[b"HIGHESTMODSEQ"]
+    client.add_flags([two], [SEEN])
+    changed = client.fetch([one, two, three], ["FLAGS"], [f"CHANGEDSINCE {before}"])
+    assert list(changed) == [two] and SEEN in changed[two][b"FLAGS"] and changed[two][b"MODSEQ"][0] > before
+
+
+def test_several_messages_in_one_append(demo: Demo, client: IMAPClient):
+    client.create_folder("Several")
+    said = client.multiappend("Several", [mail("Several 1"), {"msg": mail("Several 2"), "flags": [SEEN]}])
+    assert "APPENDUID" in str(said)
+    rows = {row["subject"]: row["isRead"] for row in demo.listing("Several")}
+    assert rows == {"Several 1": False, "Several 2": True}
