@@ -78,8 +78,13 @@ class Pair:
         return sides
 
 
+BROKEN: list[str] = []  # why the two did not start: told at once by every later test
+
+
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Pair]:
+    if BROKEN:
+        pytest.fail(BROKEN[0], pytrace=False)
     if other.missing():
         text = "dovecot-imapd is not installed: nothing to compare with"
         if os.environ.get("GATEWAY_REQUIRE_CLIENTS") == "1":
@@ -87,7 +92,11 @@ def pair() -> Iterator[Pair]:
         pytest.skip(text)
     with other.dovecot() as port, gateway() as server:
         both = Pair(server, port, (Side(server.port, READER), Side(port, READER)))
-        both.reader = both.fill(READER, "reader")
+        try:
+            both.reader = both.fill(READER, "reader")
+        except Exception as error:
+            BROKEN.append(f"the two could not be filled: {error!r}")
+            raise
         yield both
         for side in both.reader:
             side.close()

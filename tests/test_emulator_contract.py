@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from gateway.emulator.api import Response
-from gateway.emulator.serve import EmulatorOptions, EmulatorThread, RunningEmulator
+from gateway.emulator.serve import EmulatorOptions, EmulatorThread, RunningEmulator, start
 from tests.emulator_kit import ALICE, BOB, CAROL, DELEGATED, IMMUTABLE, MAIL, START, Kit
 from tests.shell_support import staged
 
@@ -133,6 +133,16 @@ async def test_3_a_user_named_with_its_tenant_is_the_same_mailbox_to_the_throttl
         names = ["alice@example.com", guid, f"{guid}@{s.running.describe()['tenant_id']}"]
         answers = [(await s.get(f"/v1.0/users/{name}")).status_code for name in names]
         assert answers == [200, 200, 429]
+
+
+async def test_3_a_user_added_later_has_limits_of_its_own():
+    running = await start(EmulatorOptions(port=0, http=True, messages=0, users=1))
+    try:
+        for name in ("new@example.com", "newer@example.com"):
+            running.tenant.add_user(name)
+        assert running.app._calls.names["new@example.com"] != running.app._calls.names["newer@example.com"]
+    finally:
+        await running.stop()
 
 
 # -- 8: slow answers -------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ class Outcome:
 
 
 class Calls:
-    """Runs calls against the model. `names` maps user names and GUIDs, lower-case, to mailboxes."""
+    """Runs calls against the model."""
 
     def __init__(
         self, model: Model, throttle: Throttle, faults: Faults, latency: Latency, notices: Notices
@@ -49,7 +49,16 @@ class Calls:
         self.throttle = throttle
         self.faults = faults
         self.latency = latency
-        self.names: Mapping[str, str] = mailbox_names(model.users())
+        self._names: Mapping[str, str] = {}
+        self._named = 0
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """User names and GUIDs, lower-case, to mailboxes; those of users added later too."""
+        users = self.model.users()
+        if len(users) != self._named:
+            self._names, self._named = mailbox_names(users), len(users)
+        return self._names
 
     def enter(self, request: Request) -> Slot:
         """Take a slot of the mailbox the request is for; the slot says if it was refused."""

@@ -179,6 +179,7 @@ LENIENT = (
     r"\AFETCH 1, FLAGS\Z", r"\AFETCH 1 BODY.PEEK\[0\]\Z", r"\AFETCH 1 BODY.PEEK\[\]<0(\.0)?>\Z", r'\ALIST "" \(\)\Z',
     r"\A(NOOP|NAMESPACE|CHECK|CAPABILITY|IDLE) x\Z", r"\AENABLE\Z", r'\AID( \("name"\)| name)?\Z',
     r"\ASEARCH SINCE 32-Jan-2024\Z", r"\ASEARCH SEEN  FLAGGED\Z", r"\ASTORE 1 \+FLAGS\Z",
+    r"\AFETCH 1 BINARY.(PEEK\[(1.MIME|HEADER|0)\]|SIZE\[(TEXT\]|1\]<0.5>))\Z",
     r"\A(FETCH  1 FLAGS|FETCH 1  FLAGS|FETCH 1 \(FLAGS  UID\)|FETCH 1 \( FLAGS\)|FETCH 1 \(FLAGS \))\Z",
 )  # fmt: skip
 LENIENT_AND_DONE = (
@@ -245,6 +246,8 @@ ALLOWED: tuple[Rule, ...] = (
          r"reply", _is("BAD", "NO"), r'"bad&utf"|"a\x80"|"tab\tinside"'),
     Rule("Dovecot says BAD twice for an APPEND without a message", r"BAD", _only_theirs, r"\AAPPEND "),
     Rule("ENABLED is told also when nothing was enabled; RFC 5161 3.1", r"enabled", _is(frozenset(), NOTHING)),
+    Rule("Dovecot 2.3 has UNAUTHENTICATE for trusted proxies only; RFC 8437 3", r"reply", _is("OK", "BAD"),
+         r"\AUNAUTHENTICATE\Z", ends=True),
     # -- SELECT --
     Rule("\\Draft cannot be stored: in Graph a message is a draft from its creation or never (isDraft); and Dovecot "
          "keeps keywords that no message has (any more); RFC 3501 7.1, 7.2.6", r"flags|code PERMANENTFLAGS",
@@ -286,7 +289,9 @@ ALLOWED: tuple[Rule, ...] = (
     Rule("HIGHESTMODSEQ is for who is CONDSTORE-aware; RFC 7162 3.1.2", r"code HIGHESTMODSEQ", _only_theirs,
          r"\A(SELECT|EXAMINE) "),
     Rule("HIGHESTMODSEQ must be told by EXPUNGE and UID EXPUNGE, and by no other; RFC 7162 3.2.7, 3.2.9", r"reply code",
-         _is(NOTHING, ("HIGHESTMODSEQ",)), r"NOOP"),
+         _is(NOTHING, ("HIGHESTMODSEQ",)), r"NOOP|UID FETCH"),
+    Rule("HIGHESTMODSEQ is told when a mailbox is opened, later with each MODSEQ; RFC 7162 3.1.2",
+         r"code HIGHESTMODSEQ", _only_theirs, r"\AAPPEND "),
     Rule("Dovecot forgets a NOT before MODSEQ", r"search( MODSEQ)?", command=r"SEARCH NOT MODSEQ "),
     # -- SEARCH --
     Rule("the header of an embedded message is text of the body that holds it; RFC 3501 6.4.4 BODY",
@@ -305,9 +310,8 @@ ALLOWED: tuple[Rule, ...] = (
     # -- metadata --
     Rule("Dovecot takes empty lists of entries, and atoms as values; RFC 5464 section 5 (entries, entry-values, value)",
          r"reply", _is("BAD", "OK"), r"\A(GETMETADATA INBOX \(\)|SETMETADATA INBOX \((/private/a x)?\))\Z"),
+    Rule("entries of our own; RFC 5464 4.2.2, 3.2", r"metadata .* /private/vendor/graph-mail-gateway/.*", _only_ours),
     # -- mailboxes --
-    Rule("an empty message can be kept; RFC 3501 6.3.11 (RFC 3502 makes no rule for APPEND of one)", r".*",
-         command=r"APPEND Other \{0\+?\}", ends=True),
     Rule("the session that has a mailbox open lives on when it is deleted or renamed; RFC 3501 6.3.4, 6.3.5", r"BYE",
          _only_theirs, names=("delete-the-selected", "rename-the-selected"), ends=True),
     Rule("a level above is a mailbox in Exchange, \\Noselect in Dovecot's store; RFC 3501 6.3.3", r".*",

@@ -94,8 +94,14 @@ def _date(at: int) -> bytes:
 def make_reader(connection: Connection) -> None:
     """Flags, no message \\Recent any more, and every size exact: that of a message whose octets were never fetched
     may be Exchange's estimate (decision on RFC822.SIZE), which would hide all others."""
-    for name in WORLDS["reader"]:
-        connection.do(b"SELECT " + name.encode())
-        connection.do(b"FETCH 1:* BODY.PEEK[]")
+    for name, messages in WORLDS["reader"].items():
+        _must(connection, b"SELECT " + name.encode())
+        if messages:
+            _must(connection, b"FETCH 1:* BODY.PEEK[]")
     for command in FLAGS:
-        assert connection.do(command).final.startswith(b"OK"), command
+        _must(connection, command)
+
+
+def _must(connection: Connection, command: bytes) -> None:
+    final = connection.do(command).final
+    assert final.startswith(b"OK"), (command, final)

@@ -88,7 +88,8 @@ class Side:
     def talk(self, number: int) -> Talk:
         if number not in self.talks:
             connection = Connection(self.port)
-            connection.login(self.user, PASSWORD)
+            answer = connection.login(self.user, PASSWORD)
+            assert answer.final.startswith(b"OK"), f"{self.user} is not let in: {answer.final!r}"
             self.talks[number] = Talk(connection)
         return self.talks[number]
 
