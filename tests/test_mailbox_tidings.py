@@ -1,4 +1,4 @@
-"""The log that sessions listen to: own doings are not told, names once, the bound is; and whose turn it is to be polled."""
+"""The log that sessions listen to: own doings are not told, names once, the bound is; whose turn it is to be polled."""
 
 from __future__ import annotations
 
