@@ -177,6 +177,9 @@ class MailboxAccount:
 
     async def folders(self) -> list[MailboxInfo]:
         await self._fresh()
+        return await self.known_folders()
+
+    async def known_folders(self) -> list[MailboxInfo]:
         subscribed = await self.ctx.store.subscriptions(self.ctx.account)
         use = self.annotations.use_of
         return [_info(entry, use(entry), subscribed) for entry in self.hierarchy.tree.entries()]

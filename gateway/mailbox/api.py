@@ -191,6 +191,10 @@ class Account(Protocol):
         least the sum of the messages' sizes, and may be dearer to learn than the rest."""
         ...
 
+    async def known_folders(self) -> list[MailboxInfo]:
+        """The hierarchy as it is known, without asking Graph."""
+        ...
+
     async def known_status(self, names: Sequence[str]) -> list[MailboxStatus]:
         """What is known of these mailboxes, without asking Graph. Those that are gone are left out."""
         ...

@@ -108,7 +108,7 @@ class Watches:
     def many(self) -> bool:
         """Whether the watched folders are too many to ask each every time."""
         rows = self._hierarchy.rows
-        listened = {rows[id].key for id in self.listened if id in rows and rows[id].ready}
+        listened = {rows[id].key for id in self.listened if id in rows}
         return len(listened | self._watchers.keys()) > FEW
 
     def _go_round(self) -> None:
@@ -133,17 +133,20 @@ class Watches:
     async def _one_round(self) -> None:
         """One request tells of names and counts, where anybody needs them; then the folders that are due."""
         listened, many = self.listened, self.many
-        rows = self._hierarchy.rows
-        cold = any(id in rows and not rows[id].ready for id in listened)
+        stored = await self._stored()
+        cold = any(id in stored and not stored[id].ready for id in listened)
         if many or cold or any(wish.tree for wish in self._wishes.values()):
             await self._hierarchy.refresh(max_age=self._interval * 0.9, priority=Priority.BACKGROUND)
-        stored = {row.id: row for row in await self._ctx.store.folders(self._ctx.account)}
+            stored = await self._stored()
         others = [row for id, row in stored.items() if id in listened and row.ready]
         opened = [row for row in stored.values() if row.key in self._watchers]
         due = self._due(opened, others) if many else [row for row in others if row.key not in self._watchers]
         for row in due:
             if row.key in self._watchers or row.id in self.listened:
                 await self._asked(self._sync(row))
+
+    async def _stored(self) -> dict[FolderId, FolderRow]:
+        return {row.id: row for row in await self._ctx.store.folders(self._ctx.account)}
 
     def _due(self, opened: list[FolderRow], others: list[FolderRow]) -> list[FolderRow]:
         """Of many: those whose counts have moved, and in turn the rest."""
