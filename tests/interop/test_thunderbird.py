@@ -148,6 +148,11 @@ def test_the_inbox_opens_with_all_its_mail(demo: Demo, thunderbird: Thunderbird)
     thunderbird.shot("inbox")
 
 
+def test_all_of_it_is_compressed(thunderbird: Thunderbird):
+    assert re.search(r"SendData: \d+ COMPRESS DEFLATE", thunderbird.protocol())
+    assert re.search(r"OK DEFLATE active", thunderbird.protocol())
+
+
 def test_a_message_is_read_with_its_pictures(demo: Demo, thunderbird: Thunderbird):
     letter = ILLUSTRATED.replace("{png}", base64.b64encode(PNG).decode()).replace("\n", "\r\n")
     demo.deliver(letter.encode())
@@ -379,6 +384,23 @@ def test_an_attachment_is_sent(demo: Demo, thunderbird: Thunderbird, tmp_path: P
     encoded = raw[raw.index(b"zwei.bin") :]
     body = encoded[encoded.index(b"\r\n\r\n") :].partition(b"\r\n--")[0]
     assert base64.b64decode(body) == data
+
+
+def test_a_draft_with_ten_megabytes_is_kept(demo: Demo, thunderbird: Thunderbird, tmp_path: Path):
+    data = random.Random(11).randbytes(10 * MIB)
+    path = tmp_path / "entwurf.bin"
+    path.write_bytes(data)
+    thunderbird.script(WRITE, "Thunderbird keeps 10 MiB", str(path), BOB)
+    thunderbird.script(
+        """
+        const w = await opened("msgcompose");
+        w.SaveAsDraft();
+        await until(() => !w.gSaveOperationInProgress && !w.gContentChanged, "saved");
+        """
+    )
+    [row] = eventually(lambda: demo.find("Thunderbird keeps 10 MiB", "drafts"))
+    thunderbird.script('const w = await opened("msgcompose"); w.close(); await until(() => w.closed)')
+    assert row["isDraft"] and row["size"] > 13 * MIB
 
 
 def test_what_is_too_big_is_refused_where_the_sender_sees_it(
