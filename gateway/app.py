@@ -41,7 +41,10 @@ from gateway.mailbox.clock import SystemClock
 from gateway.mailbox.context import AccountContext, Settings
 from gateway.mailbox.credentials import Credentials
 from gateway.mailbox.hub import Hubs
+from gateway.mailbox.notices import Board
+from gateway.mailbox.push import Hook
 from gateway.mailbox.spool import SpoolBudget
+from gateway.mailbox.subscription import Addresses
 from gateway.mailbox.work import settled
 from gateway.smtp.server import SmtpSettings, SubmissionServer
 from gateway.store.errors import StoreError
@@ -49,6 +52,7 @@ from gateway.store.jobs import JobStore
 from gateway.store.keyfile import load_or_create_key, private_folder
 from gateway.store.sqlite import SqliteStore
 from gateway.store.statelock import StateLock
+from gateway.web import webhooks
 from gateway.web.metrics import Content, Metrics, Sources
 from gateway.web.server import WebServer
 from gateway.wire.sasl import user_name
@@ -83,6 +87,7 @@ class Gateway:
         self.limits = _limits(config)
         self.metrics = Metrics()
         self.ports = Ports()
+        self.board = Board()
         self._clock = SystemClock()
         self._rng = random.Random()  # noqa: S311  (back-off jitter)
         self._clients: list[GraphClient] = []
@@ -223,7 +228,12 @@ class Gateway:
             account=AccountId(entry.user.lower()), graph=graph, store=self._store, hubs=self._hubs,
             settings=_mailbox_settings(self.config, entry), limits=self.limits, clock=self._clock, rng=self._rng,
         )  # fmt: skip
-        return MailboxAccount(ctx, self._hubs, Bodies(ctx, self._cache), self._budget)
+        return MailboxAccount(ctx, self._hubs, Bodies(ctx, self._cache), self._budget, self._hook())
+
+    def _hook(self) -> Hook | None:
+        """Where Graph posts to; None without a public address."""
+        url = self.config.web.public_url
+        return Hook(Addresses(url + webhooks.NOTICES, url + webhooks.LIFECYCLE), self.board) if url else None
 
     # -- listeners --
 
@@ -242,10 +252,17 @@ class Gateway:
         self._smtp = SubmissionServer(self._directory, _smtp_settings(config), self._clock, self.limits)
         self.metrics.read(
             Sources(
-                self._imap, self._smtp, self._cache, self._budget, self._contents, lambda: self._originals
+                self._imap,
+                self._smtp,
+                self._cache,
+                self._budget,
+                self._contents,
+                lambda: self._originals,
+                lambda: (self.board.taken, self.board.refused),
             )
         )
-        self._web = WebServer(self.metrics.registry, self.unready, self._measure)
+        hooks = webhooks.routes(self.board) if config.web.public_url else ()
+        self._web = WebServer(self.metrics.registry, self.unready, self._measure, hooks)
 
     async def _listen(self) -> None:
         """Every configured port; those of TLS only where there is a certificate."""

@@ -159,6 +159,20 @@ class SubmissionSection(Section):
 class WebSection(Section):
     host: str = "127.0.0.1"
     port: int | None = Field(default=8080, ge=0, le=65535)
+    public_url: str = ""  # https: where Graph reaches this port to post change notifications; "" = polling
+
+    @field_validator("public_url")
+    @classmethod
+    def _https(cls, value: str) -> str:
+        if value and not re.match(r"https://[^/\s?#]+[^\s?#]*$", value):
+            raise ValueError("must be an https URL without query")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _listens(self) -> WebSection:
+        if self.public_url and self.port is None:
+            raise ValueError("public_url needs port: notifications arrive there")
+        return self
 
 
 class LogSection(Section):

@@ -36,6 +36,7 @@ from gateway.mailbox.context import AccountContext, Settings
 from gateway.mailbox.credentials import Credentials
 from gateway.mailbox.folder import OpenFolder
 from gateway.mailbox.hub import Hubs
+from gateway.mailbox.push import Hook
 from gateway.mailbox.spool import SpoolBudget
 from gateway.mailbox.values import Envelope, Incoming
 from gateway.smtp.server import SmtpSettings, SubmissionServer
@@ -175,6 +176,7 @@ class Site:
     settings: Settings = SHY
     imap_settings: ImapSettings = field(default_factory=lambda: ImapSettings(allow_plaintext=True, grace=0.5))
     clients: list[Client] = field(default_factory=list)
+    hook: Hook | None = None
     port: int = 0
     smtp_port: int = 0
 
@@ -209,7 +211,7 @@ class Site:
             account=AccountId(name), graph=GraphMailbox(self.graph, name), store=self.store, hubs=self.hubs,
             settings=self.settings, limits=self.limits, clock=SystemClock(), rng=random.Random(1),
         )  # fmt: skip
-        return MailboxAccount(ctx, self.hubs, Bodies(ctx, self.cache), self.budget)
+        return MailboxAccount(ctx, self.hubs, Bodies(ctx, self.cache), self.budget, self.hook)
 
     async def down(self) -> None:
         for client in self.clients:

@@ -27,6 +27,7 @@ from gateway.graph.fields import (
 from gateway.graph.folders import Folders
 from gateway.graph.model import FolderPage, MailFolder, Message, MessagePage, Priority
 from gateway.graph.reading import Reading
+from gateway.graph.subscriptions import Subscribing, Subscription
 from gateway.graph.writing import Patch, Writing
 
 __all__ = [
@@ -175,8 +176,13 @@ class MailboxClient(Protocol):
 
     async def permanent_delete(self, id: str) -> None: ...
 
+    # -- change notifications (see `graph.subscriptions`) --
+    async def subscribe(self, url: str, lifecycle_url: str, secret: str, until: str) -> Subscription: ...
+    async def renew_subscription(self, id: str, until: str) -> Subscription: ...
+    async def unsubscribe(self, id: str) -> None: ...
 
-class GraphMailbox(Folders, Reading, Writing):
+
+class GraphMailbox(Folders, Reading, Writing, Subscribing):
     """`MailboxClient` over one `GraphClient`: `user` is an address or object id, None with a delegated token
     (`/me`).
 

@@ -29,6 +29,7 @@ from gateway.mailbox.keywords import check
 from gateway.mailbox.listening import Ear
 from gateway.mailbox.local import KeywordMap
 from gateway.mailbox.names import Entry, canonical
+from gateway.mailbox.push import Hook, Push
 from gateway.mailbox.sizes import ColdSizes, size_of
 from gateway.mailbox.sortkeys import SortKeys
 from gateway.mailbox.spool import MailSpool, SpoolBudget
@@ -62,6 +63,7 @@ class MailboxAccount:
         self.hierarchy = Hierarchy(ctx)
         ctx.hubs = Reporting(ctx.hubs, ctx.tidings)
         self.watches = Watches(ctx, self.hierarchy, self.sync)
+        self._push = Push(ctx, self.watches, hook.addresses, hook.board) if hook is not None else None
         self._cold_sizes = ColdSizes(ctx)
         self._administration = Administration(ctx, self.hierarchy)
         self.annotations = Annotations(ctx)
@@ -81,6 +83,8 @@ class MailboxAccount:
         await self.annotations.load()
         self._background = asyncio.create_task(self._keep_warm())
         self._mending = asyncio.create_task(self._mend())
+        if self._push is not None:
+            self._push.start()
 
     async def close(self) -> None:
         for task in (self._background, self._mending):
@@ -88,6 +92,8 @@ class MailboxAccount:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+        if self._push is not None:
+            await self._push.close()
         await self.watches.close()
         for sync in self._syncs.values():
             await sync.close()
@@ -248,7 +254,7 @@ class MailboxAccount:
         sync = self.sync(entry.row)
         try:
             await sync.ready()
-            await sync.poll(max_age=OPEN_MAX_AGE)
+            await sync.poll(max_age=0.0 if self.ctx.freshness.behind(sync.synced) else OPEN_MAX_AGE)
         except NotFound as error:
             self.hierarchy.forget_age()
             raise NoSuchMailbox("The mailbox has just been deleted") from error
@@ -350,12 +356,6 @@ class MailboxAccount:
         row = (await self.entry(name)).row
         if size > self.append_limit():
             raise TooBig(f"At most {self.append_limit()} octets can be appended")
-
-    def spool(self, expected: int, beside: Spool | None = None) -> MailSpool:
-        return MailSpool(self._budget, expected, beside=beside if isinstance(beside, MailSpool) else None)
-
-    @translated
-    async def append(self, name: str, messages: Sequence[Incoming]) -> AppendResult:
         if keywords:
             present = await self._keywords_of(row)
             check(keywords, present, KeywordMap(self.ctx.settings.labels), self.ctx.limits)
@@ -366,6 +366,12 @@ class MailboxAccount:
         if row is None or not row.ready:
             return set()
         return (await self._hubs.open(row.key)).index.table.keywords()
+
+    def spool(self, expected: int, beside: Spool | None = None) -> MailSpool:
+        return MailSpool(self._budget, expected, beside=beside if isinstance(beside, MailSpool) else None)
+
+    @translated
+    async def append(self, name: str, messages: Sequence[Incoming]) -> AppendResult:
         target = await self.row(name)
         uids = await append.append(self.ctx, target, messages)
         return AppendResult(target.uid_validity, tuple(uids))

@@ -16,6 +16,7 @@ from typing import Protocol
 from gateway.core.limits import Limits
 from gateway.core.types import AccountId, FolderId, MessageId
 from gateway.graph.mail import MailboxClient
+from gateway.mailbox.freshness import Freshness
 from gateway.mailbox.tidings import Tidings
 from gateway.store.api import Applied, FolderRow, Store
 
@@ -178,4 +179,5 @@ class AccountContext:
     # by well-known name; kept fresh by the hierarchy
     special: dict[str, FolderRow] = field(default_factory=dict)
     # of the folders there are; kept fresh by the hierarchy
+    freshness: Freshness = field(default_factory=Freshness)
     folder_keys: set[int] = field(default_factory=set)

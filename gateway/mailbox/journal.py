@@ -15,6 +15,7 @@ from gateway.mailbox.inboxmove import KIND as RENAME_INBOX
 from gateway.mailbox.inboxmove import recover_inbox_move
 from gateway.mailbox.placing import recover_rename
 from gateway.mailbox.submit import recover_send
+from gateway.mailbox.subscription import SUBSCRIBED
 from gateway.mailbox.transfer import recover_copy, recover_move
 from gateway.store.api import JournalRow
 
@@ -34,6 +35,7 @@ RECOVERIES: dict[str, Recovery] = {
     "rename": recover_rename,
     RENAME_INBOX: recover_inbox_move,
     BUILDING: _kept,
+    SUBSCRIBED: _kept,
 }
 _LATER = (Unreachable, Throttled, SignInFailed)  # Graph cannot be asked now: all rows wait
 

@@ -70,16 +70,19 @@ class Watches:
                 self._go_round()
 
     async def _poll(self, sync: FolderSync) -> None:
-        interval = self._interval
+        if self._ctx.freshness.behind(sync.synced):
+            await self._asked(sync, max_age=0.0)
         while True:
-            await self._ctx.clock.sleep(max(interval - sync.age(), interval / 10))
+            interval = self._interval
+            await self._pause(max(interval - sync.age(), interval / 10))
             if self.many or not await self._asked(sync):
-                await self._ctx.clock.sleep(interval)
+                await self._pause(self._interval)
 
-    async def _asked(self, sync: FolderSync) -> bool:
+    async def _asked(self, sync: FolderSync, max_age: float | None = None) -> bool:
         """One poll; False: it failed."""
         try:
-            await sync.poll(max_age=self._interval * 0.9, priority=Priority.BACKGROUND)
+            age = self._interval * 0.9 if max_age is None else max_age
+            await sync.poll(max_age=age, priority=Priority.BACKGROUND)
             await sync.compare_if_due()
         except (GraphError, GatewayError) as error:
             log.info("poll failed", error=type(error).__name__)
@@ -122,7 +125,7 @@ class Watches:
 
     async def _go(self) -> None:
         while True:
-            await self._ctx.clock.sleep(self._interval)
+            await self._pause(self._ctx.settings.poll_interval if self._untold else self._interval)
             try:
                 await self._one_round()
             except (GraphError, GatewayError) as error:
@@ -136,7 +139,8 @@ class Watches:
         stored = await self._stored()
         cold = any(id in stored and not stored[id].ready for id in listened)
         if many or cold or any(wish.tree for wish in self._wishes.values()):
-            await self._hierarchy.refresh(max_age=self._interval * 0.9, priority=Priority.BACKGROUND)
+            age = self._ctx.settings.poll_interval * 0.9
+            await self._hierarchy.refresh(max_age=age, priority=Priority.BACKGROUND)
             stored = await self._stored()
         others = [row for id, row in stored.items() if id in listened and row.ready]
         opened = [row for row in stored.values() if row.key in self._watchers]
@@ -158,7 +162,28 @@ class Watches:
 
     @property
     def _interval(self) -> float:
-        return self._ctx.settings.poll_interval
+        return self._ctx.freshness.interval(self._ctx.settings.poll_interval)
+
+    @property
+    def _untold(self) -> bool:
+        """Whether somebody waits for what no notification tells: the tree, or a folder's first sync."""
+        rows = self._hierarchy.rows
+        cold = any(id in rows and not rows[id].ready for id in self.listened)
+        return cold or any(wish.tree for wish in self._wishes.values())
+
+    async def _pause(self, seconds: float) -> None:
+        await self._ctx.freshness.pause(self._ctx.clock, seconds)
+
+    # -- what notifications are for --
+
+    async def watched(self) -> list[FolderRow]:
+        """The folders that are open or listened to, as far as their first sync is done."""
+        listened = self.listened
+        rows = await self._ctx.store.folders(self._ctx.account)
+        return [row for row in rows if row.ready and (row.key in self._watchers or row.id in listened)]
+
+    def sync_of(self, row: FolderRow) -> FolderSync:
+        return self._sync(row)
 
     async def close(self) -> None:
         tasks = [*self._tasks.values(), *([self._round] if self._round is not None else [])]

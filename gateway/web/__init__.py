@@ -1,1 +1,1 @@
-"""The web port: health, readiness and metrics."""
+"""The web port: health, readiness, metrics, and Graph's notifications."""

@@ -98,6 +98,7 @@ class Sources:
     spools: Spools
     contents: Callable[[], Iterable[Content]]
     originals: Callable[[], int]
+    notices: Callable[[], tuple[int, int]] = lambda: (0, 0)  # from Graph: taken, refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,8 @@ READINGS = (
             GaugeMetricFamily),
     Reading("gateway_originals_octets", "Octets of appended messages, kept for ever", (),
             lambda s: [((), s.originals())], GaugeMetricFamily),
+    Reading("gateway_notifications", "Change notifications from Graph, by what became of them", ("result",),
+            lambda s: zip((("taken",), ("refused",)), s.notices(), strict=True)),
     Reading("gateway_accounts", "Accounts that are up", (), lambda s: [((), len(list(s.contents())))],
             GaugeMetricFamily),
     Reading("gateway_rerendered", "Messages that Exchange renders otherwise than before", (),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -24,7 +24,9 @@ Readiness = Callable[[], list[str]]  # reasons why the gateway is not ready; emp
 Measure = Callable[[], Awaitable[None]]  # brings up to date what takes more than reading a number
 
 
-def application(registry: CollectorRegistry, readiness: Readiness, measure: Measure) -> Starlette:
+def application(
+    registry: CollectorRegistry, readiness: Readiness, measure: Measure, more: Sequence[Route] = ()
+) -> Starlette:
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
@@ -37,7 +39,7 @@ def application(registry: CollectorRegistry, readiness: Readiness, measure: Meas
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     return Starlette(
-        routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
+        routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics), *more]
     )
 
 
@@ -45,10 +47,16 @@ GRACE = 3  # seconds a running answer gets at the end
 
 
 class WebServer:
-    """uvicorn on the gateway's own loop, without its signal handlers."""
+    """uvicorn on the gateway's own loop, without its signal handlers. `more`: what else it serves."""
 
-    def __init__(self, registry: CollectorRegistry, readiness: Readiness, measure: Measure) -> None:
-        self._app = application(registry, readiness, measure)
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        readiness: Readiness,
+        measure: Measure,
+        more: Sequence[Route] = (),
+    ) -> None:
+        self._app = application(registry, readiness, measure, more)
         self._server: uvicorn.Server | None = None
         self._task: asyncio.Task[None] | None = None
 

@@ -35,7 +35,8 @@ async def noop(s: Session, cmd: Noop) -> Reply | None:
 
 @handles(Check, State.SELECTED)
 async def check(s: Session, cmd: Check) -> None:
-    await s.folder.poll(force=True)
+    """As NOOP, but not content with what was known a moment ago, unless Graph would have told us."""
+    await s.folder.poll(force=not s.folder.pushed)
 
 
 @handles(Logout, State.ANY, quick=True)
