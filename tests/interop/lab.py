@@ -253,12 +253,12 @@ def eventually(check: Callable[[], Any], seconds: float = 20.0) -> Any:
     return value
 
 
-def arrived(demo: Demo, subject: str, user: str = ALICE) -> None:
-    """Wait until a client that opens INBOX now finds a message with this subject."""
+def arrived(demo: Demo, subject: str, user: str = ALICE, also: str = "ALL") -> None:
+    """Wait until a client that opens INBOX now finds a message with this subject, and `also` by SEARCH."""
     with imaplib.IMAP4(HOST, demo.ports["imap"], timeout=60) as box:
         box.login(user, PASSWORD)
         box.select("INBOX", readonly=True)
-        eventually(lambda: box.noop() and box.search(None, "SUBJECT", f'"{subject}"')[1][0])
+        eventually(lambda: box.noop() and box.search(None, also, "SUBJECT", f'"{subject}"')[1][0])
 
 
 def environment(home: Path) -> dict[str, str]:
