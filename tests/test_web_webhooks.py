@@ -10,6 +10,7 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
+from gateway.config import ConfigError, from_values
 from gateway.mailbox.notices import Board, Inbox, Notice
 from gateway.web import webhooks
 from gateway.web.server import application
@@ -118,3 +119,17 @@ def test_a_notice_needs_its_subscriptions_secret() -> None:
     board.disconnect("s")
     board.deliver([Notice(subscription_id="s", client_state="right")])
     assert (board.taken, board.refused) == (1, 7)
+
+
+@pytest.mark.parametrize(
+    "web",
+    [{"public_url": "http://x"}, {"public_url": "https://x?y"}, {"public_url": "https://x", "port": None}],
+)
+def test_a_public_address_is_https_and_somebody_listens(web: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="web"):
+        from_values({"web": web}, origin="test")
+
+
+def test_a_public_address_may_have_a_path() -> None:
+    config = from_values({"web": {"public_url": "https://x/mail/"}}, origin="test")
+    assert config.web.public_url == "https://x/mail"
