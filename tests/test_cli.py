@@ -124,7 +124,7 @@ def test_a_secret_in_a_bad_configuration_is_not_shown(tmp_path: Path) -> None:
 def test_hash_of_a_password_on_standard_input() -> None:
     hashed, verifier = run("account", "hash", text="correct horse \n").stdout.strip().split(" ")
     assert PasswordHasher().verify(hashed, "correct horse ")
-    assert verifier.startswith("SCRAM-SHA-256$100000:")
+    assert verifier.startswith("SCRAM-SHA-256$65536:")  # what Cyrus SASL computes at most
     as_json = json.loads(run("account", "hash", "--json", "--no-scram", text="pw\n").stdout)
     assert PasswordHasher().verify(as_json["password_hash"], "pw")
 
