@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from gateway.core.errors import AuthenticationFailed, BadCommand, GatewayError, LimitReached
+from gateway.core.errors import AuthenticationFailed, BadCommand, CannotDo, GatewayError, LimitReached
 from gateway.imap.context import Farewell
 from gateway.imap.spec import Reply, State, handles
 from gateway.mailbox.api import Account
@@ -46,7 +46,8 @@ async def authenticate(s: Session, cmd: Authenticate) -> Reply:
     _require_privacy(s)
     exchange = MECHANISMS.get(cmd.mechanism.upper())
     if exchange is None or (exchange is _scram and not s.context.accounts.scram):
-        raise AuthenticationFailed("Mechanism not supported")
+        # Not [AUTHENTICATIONFAILED]: programs would ask for the password.
+        raise CannotDo("Mechanism not supported")
     initial = None if cmd.initial is None else _decode(b"" if cmd.initial == b"=" else cmd.initial)
     return _log_in(s, await exchange(s, initial))
 
