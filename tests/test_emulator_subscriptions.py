@@ -391,7 +391,8 @@ async def test_who_is_slow_is_dropped(s: Site, on: bool) -> None:
     s.subscriber.delay = 0.1
     for _ in range(12):
         s.deliver()
-    await until(lambda: len(s.subscriber.posts) >= 12)
+    # Ten are judged; what was not sent by then is not sent any more, on a machine that is slow itself.
+    await until(lambda: len(s.subscriber.posts) >= (10 if on else 12))
     s.subscriber.delay = 0
     await quiet()
     before = len(s.subscriber.posts)
