@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from gateway.core.limits import DEFAULT_LIMITS
 from gateway.core.types import MessageId, SystemFlag
 from gateway.graph.errors import NotFound
 from gateway.graph.mail import Patch
-from gateway.graph.model import Message
+from gateway.graph.model import Message, Priority
 from gateway.mailbox.hierarchy import Hierarchy
 from gateway.mailbox.sync import FolderSync
 from gateway.store.api import FolderRow, MessageRow
@@ -372,3 +374,41 @@ async def test_a_folder_is_destroyed_only_if_its_mailbox_can_be_reached(w: World
     with pytest.raises(NotFound):
         await sync.poll(max_age=0)
     assert hub.dissolved is not everything
+
+
+async def test_who_waits_for_a_client_does_not_wait_behind_background_work(tmp_path: Path) -> None:
+    """Background work may use half of the budget; where that is spent it waits, and must not hold up a SELECT."""
+    tight = replace(DEFAULT_LIMITS, requests_per_10min=100)
+    async with world(tmp_path, limits=tight, delta_lag_seconds=0, counts_lag_seconds=0) as w:
+        folder, sync, _ = await synced(w)
+        for _ in range(55):
+            await w.graph.get_folder(folder.id)
+        behind = asyncio.create_task(sync.poll(max_age=0, priority=Priority.BACKGROUND))
+        compared = asyncio.create_task(sync.compare())
+        await asyncio.sleep(0.05)
+        assert not behind.done()
+        await w.deliver(mime("new"))
+        async with asyncio.timeout(5):
+            await sync.poll(max_age=0)
+            await behind
+        assert await agree(w, folder)
+        compared.cancel()
+        await asyncio.wait({compared})
+
+
+async def test_what_was_to_be_read_again_is_not_forgotten_by_a_round_that_fails(w: World) -> None:
+    """A row older than our own write is read again at the next poll (invariant 9), and if Graph does not tell then,
+    at the one behind it."""
+    await w.deliver(mime("one"))
+    folder, sync, _ = await synced(w)
+    [row] = await rows(w, folder)
+    sync._again = {row.id}
+    fault = {"method": "GET", "path": "/messages/(?!delta)", "mode": "error", "status": 403, "count": 1}
+    (await w.control.post("faults", json=fault)).raise_for_status()
+    await sync.poll(max_age=0)
+    await w.forget()
+    await sync.poll(max_age=0)
+    assert [line for line in await w.log() if row.id in line]
+    await w.forget()
+    await sync.poll(max_age=0)
+    assert not [line for line in await w.log() if row.id in line]

@@ -10,8 +10,9 @@ removed, then one `Store.apply` together with the new delta link, then the hub.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from gateway.core.progress import follow
 from gateway.core.types import MessageId, SpecialUse
@@ -64,6 +65,7 @@ class FolderSync:
         self._intake = Intake(ctx, folder.key, folder.id)
         self._lock = asyncio.Lock()
         self._first: asyncio.Task[None] | None = None
+        self._behind: set[asyncio.Task[None]] = set()  # background rounds, under way or waiting for one
         self._first_sync: FirstSync | None = None
         self._again: set[MessageId] = set()
         self._missed: set[MessageId] = set()  # announced by delta, but 404 when asked for: once is no proof
@@ -111,6 +113,10 @@ class FolderSync:
         asked = self._ctx.clock.monotonic()
         if asked - self.synced <= max_age:
             return
+        await self._in_turn(self._poll_once(asked, priority), priority)
+        await self._tell_elsewhere()
+
+    async def _poll_once(self, asked: float, priority: Priority) -> None:
         async with self._lock:
             if self.synced >= asked:
                 return
@@ -119,7 +125,24 @@ class FolderSync:
                 done = await self._round(priority)
             if done:
                 self.synced = began
-        await self._tell_elsewhere()
+
+    async def _in_turn(self, work: Coroutine[Any, Any, None], priority: Priority) -> None:
+        """Whoever waits for a client does not wait behind background work, which may wait long for its share of the
+        budget with our lock in its hands: that work is cut short, and comes again with the next poll."""
+        if priority is not Priority.BACKGROUND:
+            for behind in self._behind:
+                behind.cancel()
+            await work
+            return
+        task = asyncio.create_task(work)
+        self._behind.add(task)
+        try:
+            await asyncio.wait({task})
+        finally:
+            task.cancel()
+            self._behind.discard(task)
+        if not task.cancelled():
+            task.result()
 
     async def _tell_elsewhere(self) -> None:
         """Outside our lock: two folders may tell each other."""
@@ -215,7 +238,7 @@ class FolderSync:
             every = await ctx.store.ids(self._key)
             suspects |= every.keys() - seen.changed.keys()
         news = [message for key, message in seen.changed.items() if not _is_echo(message, known.get(key))]
-        again, self._again = self._again - seen.changed.keys(), set()
+        again = self._again - seen.changed.keys()
         doubtful = {key for key, row in known.items() if _same_second(seen.changed.get(key), row)}
         told = await self._truth(news, doubtful, again & known.keys(), priority)
         proved = await self._verify(suspects, priority)
@@ -225,7 +248,7 @@ class FolderSync:
             [*told.messages, *proved.messages], (told.lost - early) | proved.lost,
             began=seen.began, link=None if left else seen.link,
         )  # fmt: skip
-        self._again |= taken.again
+        self._again = taken.again | again & told.open  # only now: a round that is cut short owes what it owed
         return taken.complete and not left and not self._again
 
     def _too_early(self, missing: set[MessageId]) -> set[MessageId]:
@@ -301,10 +324,13 @@ class FolderSync:
             await self.compare(priority)
 
     async def compare(self, priority: Priority = Priority.BACKGROUND) -> None:
+        await self._in_turn(self._compare_once(priority), priority)
+        await self._tell_elsewhere()
+
+    async def _compare_once(self, priority: Priority) -> None:
         async with self._lock:
             with nobody():
                 await self._compare(await self._row(), priority, link=None)
-        await self._tell_elsewhere()
 
     async def _row(self) -> FolderRow:
         row = await self._ctx.store.folder(self._ctx.account, self._id)

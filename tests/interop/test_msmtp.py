@@ -60,4 +60,4 @@ def test_a_wrong_password_and_a_refusal_are_exit_statuses(demo: Demo, tmp_path: 
 def test_serverinfo(demo: Demo, tmp_path: Path):
     rc = settings(demo, tmp_path, tls="starttls")
     said = run(["msmtp", "-C", rc, "--serverinfo"], tmp_path).stdout
-    assert b"PLAIN LOGIN" in said and b"CRAM-MD5" not in said and b"SIZE" in said
+    assert b"PLAIN SCRAM-SHA-256 LOGIN" in said and b"CRAM-MD5" not in said and b"SIZE" in said
