@@ -32,7 +32,7 @@ def test_starttls_with_a_verified_certificate(demo: Demo):
         assert smtp.has_extn("starttls") and smtp.has_extn("size")
         smtp.starttls(context=demo.tls)
         smtp.ehlo()
-        assert set(smtp.esmtp_features["auth"].split()) == {"PLAIN", "LOGIN"}
+        assert set(smtp.esmtp_features["auth"].split()) == {"PLAIN", "LOGIN", "SCRAM-SHA-256"}
         smtp.login(ALICE, PASSWORD)
         assert smtp.sendmail(ALICE, [BOB], letter("smtplib by STARTTLS")) == {}
     [row] = eventually(lambda: demo.find("smtplib by STARTTLS", user=BOB))
