@@ -4,6 +4,7 @@ table of what passed, into the file GATEWAY_LAB_TABLE (README.md) or to the term
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,7 +81,11 @@ def _put(readme: Path, table: list[str]) -> None:
 
 
 def _version(name: str) -> str:
-    return "missing" if missing(name) else CLIENTS[name].version()[:40]
+    if missing(name):
+        return "missing"
+    said = CLIENTS[name].version()
+    number = re.search(r"\d+(?:\.\d+)*\w*", said)
+    return number[0] if number else said[:40]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
