@@ -222,8 +222,43 @@ class Incoming:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What a client wants to hear of one recipient (RFC 3461 section 4). `notify`: some of SUCCESS, FAILURE, DELAY;
+    empty means NEVER, None that nothing was said, which stands for FAILURE and DELAY. `orcpt`: `type;address` with the
+    address decoded, or ''."""
+
+    notify: frozenset[str] | None = None
+    orcpt: str = ""
+
+    def wants(self, event: str) -> bool:
+        return event in (("FAILURE", "DELAY") if self.notify is None else self.notify)
+
+
+UNASKED = Asked()
+
+
+@dataclass(frozen=True, slots=True)
+class Dsn:
+    """What a client said about delivery status notifications (RFC 3461). `ret`: FULL, HDRS, or '' if nothing was said;
+    `envid` decoded, or ''; `asked` by recipient, as in `Envelope.recipients`, of those that something was said of."""
+
+    ret: str = ""
+    envid: str = ""
+    asked: tuple[tuple[str, Asked], ...] = ()
+
+    def of(self, recipient: str) -> Asked:
+        return next((asked for address, asked in self.asked if address == recipient), UNASKED)
+
+
+@dataclass(frozen=True, slots=True)
 class Envelope:
-    """An SMTP envelope (RFC 5321 section 2.3.1). Addresses as given, without angle brackets; '' is the null path."""
+    """An SMTP envelope (RFC 5321 section 2.3.1). Addresses as given, without angle brackets; '' is the null path.
+
+    `hold_until`: seconds since 1970 before which nobody may get the message (RFC 4865), 0 for at once. `smtputf8`:
+    whether the client announced it (RFC 6531): header and addresses may hold UTF-8."""
 
     sender: str
     recipients: tuple[str, ...]
+    dsn: Dsn = Dsn()
+    hold_until: int = 0
+    smtputf8: bool = False
