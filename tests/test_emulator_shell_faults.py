@@ -122,6 +122,34 @@ async def test_sign_in_fails_only_when_aimed_at():
         assert await s.sign_in()
 
 
+async def test_a_dead_token_is_dead_for_all_calls_and_another_is_not():
+    async with staged() as s:
+        other = s.bearer
+        await s.sign_in()
+        await s.control("POST", "faults", {"path": "alice", "mode": "dead-token", "count": 1})
+        assert (await s.get("/v1.0/users/bob@example.com")).status_code == 200
+        first, second = await s.get(ME), await s.get(ME)
+        assert (first.status_code, second.status_code) == (401, 401) and len(s.model.seen) == 1
+        assert first.json()["error"]["code"] == "InvalidAuthenticationToken"
+        assert (await s.http.get(ME, headers=other)).status_code == 200
+
+
+@pytest.mark.parametrize(("inner", "statuses"), [(None, None), (False, None), (True, [503, 503])])
+async def test_a_fault_may_be_for_requests_of_a_batch_only_or_for_others(
+    inner: bool | None, statuses: list[int] | None
+):
+    async with staged() as s:
+        fault = {"path": "", "status": 503, **({} if inner is None else {"inner": inner})}
+        await s.control("POST", "faults", fault)
+        steps = [{"id": str(n), "method": "GET", "url": "/users/alice@example.com"} for n in range(2)]
+        batch = await s.http.post("/v1.0/$batch", headers=s.bearer, json={"requests": steps})
+        if statuses is None:
+            assert batch.status_code == 503
+        else:
+            assert [each["status"] for each in batch.json()["responses"]] == statuses
+        assert (await s.get(ME)).status_code == (200 if inner else 503)
+
+
 @pytest.mark.parametrize(
     "wrong", [{"mode": "explode"}, {"path": "("}, {"pth": "x"}, {"status": "many"}, {"target": "moon"}]
 )

@@ -140,7 +140,7 @@ class Emulator:
             return
         body = await peer.body(MAX_BODY)
         entry.bytes_in = len(body)
-        caller = self._caller(peer)
+        caller = self._caller(peer, scope["method"], _without_version(target))
         if caller is None:
             await self._latency.travel()
             await self._answer(peer, Outcome(self._unauthorized(peer)), entry)
@@ -198,8 +198,10 @@ class Emulator:
 
     # -- request and response --
 
-    def _caller(self, peer: Peer) -> Caller | None:
+    def _caller(self, peer: Peer, method: str, target: str) -> Caller | None:
         scheme, _, token = peer.header("authorization").partition(" ")
+        if self.faults.take(method, target, token=True):
+            self.entra.access.revoke(token.strip())
         return self.entra.access.caller(token.strip()) if scheme.lower() == "bearer" else None
 
     def _request(self, peer: Peer, scope: Scope, target: str, body: bytes, caller: Caller) -> Request:

@@ -176,7 +176,7 @@ class Batch:
         try:
             admitted = [(step, request, slot) for step, request, slot in entered if slot.refusal is None]
             results = await asyncio.gather(
-                *(self._calls.perform(request, step.url) for step, request, _ in admitted),
+                *(self._calls.perform(request, step.url, inner=True) for step, request, _ in admitted),
                 return_exceptions=True,
             )
         finally:

@@ -65,7 +65,7 @@ class Calls:
         mailbox = mailbox_key(plain_path(request.path), request.caller.user, self.names)
         return self.throttle.enter(request.caller.app_id, mailbox, request.method, len(request.body))
 
-    async def perform(self, request: Request, target: str) -> Outcome:
+    async def perform(self, request: Request, target: str, *, inner: bool = False) -> Outcome:
         """Do the work of an admitted call. `target` is path and query as sent, for the faults to match.
 
         Raises ConnectionFaultError where no answer may be given at all."""
@@ -76,13 +76,15 @@ class Calls:
         if len(target) > limit(self.model.world, "url_bytes"):
             return Outcome(GraphError(414, "UriTooLong", "The request URI is too long.").response())
         await self.latency.serve()
-        outcome = await self.provoked(request.method, target, work)
+        outcome = await self.provoked(request.method, target, work, inner=inner)
         await self.latency.items(outcome.response.items)
         return outcome
 
-    async def provoked(self, method: str, target: str, work: Callable[[], Awaitable[Outcome]]) -> Outcome:
+    async def provoked(
+        self, method: str, target: str, work: Callable[[], Awaitable[Outcome]], *, inner: bool = False
+    ) -> Outcome:
         """What `work` answers, or what the fault that waits for this call makes of it."""
-        fault = self.faults.take(method, target)
+        fault = self.faults.take(method, target, inner=inner)
         if fault is None:
             return await work()
         if fault.mode == "error":

@@ -3,7 +3,8 @@
 `POST /_emulator/faults` takes one fault; the first that matches a call, in the order they came, is used up
 once per match. Modes: `error` answers without doing the work; `hang` never answers; `reset` aborts the
 connection; `cut` does the work and sends half of the answer; `commit-then-fail` does the work and then
-answers `status` (504 unless said, 0 = reset).
+answers `status` (504 unless said, 0 = reset); `dead-token` revokes the access token that the call carries, which
+is then a 401 like that of any dead token (contract section 1.5).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from urllib.parse import unquote
 
 from gateway.emulator.api import Response
 
-MODES: Final = frozenset({"error", "hang", "reset", "cut", "commit-then-fail"})
+MODES: Final = frozenset({"error", "hang", "reset", "cut", "commit-then-fail", "dead-token"})
 TARGETS: Final = frozenset({"graph", "auth", "any"})
 MAX_FAULTS: Final = 1000
 
@@ -42,8 +43,9 @@ CODES: Final[dict[int, str]] = {
 
 @dataclass(slots=True)
 class Fault:
-    """One fault. `method` None matches every method, `left` None never wears out. `body`, if given, is sent
-    as it is with `content_type` (front ends answer HTML, or nothing at all)."""
+    """One fault. `method` None matches every method, `left` None never wears out. `inner` says whether it is for
+    requests inside a batch, for those that are not, or (None) for both. `body`, if given, is sent as it is with
+    `content_type` (front ends answer HTML, or nothing at all)."""
 
     method: str | None
     pattern: re.Pattern[str]
@@ -55,6 +57,7 @@ class Fault:
     probability: float
     rng: random.Random
     target: str = "graph"
+    inner: bool | None = None
     body: str | None = None
     content_type: str = "text/html"
 
@@ -82,7 +85,7 @@ class Fault:
 def parse_fault(source: Mapping[str, Any]) -> Fault:
     """A fault from its JSON. Raises ValueError with a text for a wrong or unknown key."""
     known = {"method", "path", "mode", "status", "code", "retry_after", "count", "probability", "seed"}
-    known |= {"target", "body", "content_type"}
+    known |= {"target", "inner", "body", "content_type"}
     if unknown := sorted(set(source) - known):
         raise ValueError(f"unknown keys: {', '.join(unknown)}")
     mode = _one_of(source, "mode", "error", MODES)
@@ -104,6 +107,7 @@ def parse_fault(source: Mapping[str, Any]) -> Fault:
         probability=float(source.get("probability", 1.0)),
         rng=random.Random(source.get("seed", 1)),  # noqa: S311  (chance, not secrecy)
         target=_one_of(source, "target", "graph", TARGETS),
+        inner=None if source.get("inner") is None else bool(source["inner"]),
         body=source.get("body"),
         content_type=str(source.get("content_type", "text/html")),
     )
@@ -132,13 +136,17 @@ class Faults:
         self._waiting.clear()
         return count
 
-    def take(self, method: str, path: str, *, target: str = "graph") -> Fault | None:
+    def take(
+        self, method: str, path: str, *, target: str = "graph", inner: bool = False, token: bool = False
+    ) -> Fault | None:
         """The fault for this call, or None. `path` is path and query, without host and version, as it came;
-        patterns are tried on it and on its percent-decoded form."""
+        patterns are tried on it and on its percent-decoded form. `token`: those of the token only, else all others."""
         if not self._waiting:
             return None
         plain = unquote(path)
         for fault in self._waiting:
+            if (fault.mode == "dead-token") != token or fault.inner not in (None, inner):
+                continue
             if fault.fits(target, method, path, plain) and fault.rng.random() < fault.probability:
                 self._wear(fault)
                 return fault
@@ -159,6 +167,7 @@ class Faults:
                 "mode": f.mode,
                 "status": f.status,
                 "left": f.left,
+                "probability": f.probability,
             }
             for f in self._waiting
         ]

@@ -281,6 +281,10 @@ class AccessTokens:
     def caller(self, token: str) -> Caller | None:
         return self._live.get(token)
 
+    def revoke(self, token: str) -> None:
+        """This one is worth nothing from now on."""
+        self._live.pop(token)
+
     def expire(self) -> int:
         """Revoke every token issued so far; how many there were."""
         return self._live.clear()
