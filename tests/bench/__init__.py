@@ -1,0 +1,1 @@
+"""`python -m tests.bench`: how fast the gateway is, beside Dovecot and beside what Graph's limits force."""
