@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.core.types import AccountId, Flags, FolderId, MessageId, ModSeq, Uid
+from gateway.store.outgoing import Submissions
 
 
 @dataclass(slots=True)
@@ -142,6 +143,15 @@ class Counts:
 
 
 @dataclass(slots=True)
+class Undescribed:
+    """Where header facts are lacking. `dates`: internal dates of all messages of the folder, ascending; `rows`: UID,
+    id and internal date of those without facts, by (date, UID)."""
+
+    dates: list[int]
+    rows: list[tuple[Uid, MessageId, int]]
+
+
+@dataclass(slots=True)
 class Pin:
     """The first-bytes record (decision 4): the MIME header itself, the rest by length and SHA-256; `content` is
     the digest of the decoded parts, b"" if it was never taken."""
@@ -185,7 +195,7 @@ class JournalRow:
     created: int
 
 
-class Store(Protocol):
+class Store(Submissions, Protocol):
     # -- life --
     async def open(self) -> None:
         """Migrates. An unknown newer schema is a clear error."""
@@ -252,6 +262,14 @@ class Store(Protocol):
     async def find(self, folder: int, ids: Sequence[MessageId]) -> dict[MessageId, MessageRow]: ...
     async def by_uid(self, folder: int, uids: Sequence[Uid]) -> dict[Uid, MessageRow]: ...
     async def ids(self, folder: int) -> dict[MessageId, Uid]: ...
+    async def undescribed(self, folder: int) -> Undescribed:
+        """Which messages of the folder have no facts yet. NoSuchMailbox."""
+        ...
+
+    async def estimated(self, folder: int, below: int, count: int) -> list[MessageRow]:
+        """The newest `count` messages under UID `below` whose size is an estimate, by descending UID."""
+        ...
+
     async def apply(
         self, folder: int, upserts: Sequence[Upsert], gone: Sequence[MessageId], *, link: str | None = None
     ) -> Applied:

@@ -1,7 +1,7 @@
 """Durable originals (decision 9): sealed chunks under a keyed content address, referred to by messages.
 
-A blob lives while a message refers to it, and a while longer: `put_blob` comes before the message exists, its
-address waits in a journal row. `sweep` drops blobs that nobody refers to only if they were last put longer
+A blob lives while a message or a submission refers to it, and a while longer: `put_blob` comes before the message
+exists, its address waits in a journal row. `sweep` drops blobs that nobody refers to only if they were last put longer
 ago than the grace time and well before the oldest journal row, so that no unfinished APPEND can lose its octets.
 """
 
@@ -96,6 +96,7 @@ def sweep(db: Connection, before: int) -> int:
     edge = before if oldest is None else min(before, oldest - HEAD_START)
     return db.execute(
         "DELETE FROM blob WHERE touched < ?"
-        " AND NOT EXISTS (SELECT 1 FROM original WHERE original.address = blob.address)",
+        " AND NOT EXISTS (SELECT 1 FROM original WHERE original.address = blob.address)"
+        " AND NOT EXISTS (SELECT 1 FROM submission WHERE submission.blob = blob.address)",
         (edge,),
     ).rowcount

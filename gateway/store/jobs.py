@@ -11,7 +11,7 @@ from functools import partial
 
 from gateway.core.types import AccountId, FolderId, MessageId, ModSeq, Uid
 from gateway.store import apply as applying
-from gateway.store import blobs, content, folders, journal, messages, notes, sortblocks, texts
+from gateway.store import blobs, content, folders, gaps, journal, messages, notes, sortblocks, texts
 from gateway.store.api import (
     Applied,
     Counts,
@@ -23,12 +23,14 @@ from gateway.store.api import (
     Local,
     MessageRow,
     Pin,
+    Undescribed,
     Upsert,
 )
 from gateway.store.crypt import Vault
 from gateway.store.db import Connection, Engine
 from gateway.store.errors import Damaged, WrongKey
 from gateway.store.rows import account_key, find_messages
+from gateway.store.submissions import SubmissionJobs
 
 TOMBSTONES = 65_536  # of a folder
 TEXT_OCTETS = 512 * 1024 * 1024  # searchable texts, sealed
@@ -36,7 +38,7 @@ BLOB_GRACE = 7 * 24 * 3600  # seconds an unreferenced blob is kept
 PROBE = b"graph-mail-gateway"  # sealed at creation: tells a wrong key before anything is written with it
 
 
-class JobStore:
+class JobStore(SubmissionJobs):
     """`key`: 32 octets (`keyfile.load_or_create_key`). `clock`: seconds since 1970. `tombstones`: how many expunged
     UIDs a folder remembers for `since`. `text_octets`: how much of searchable texts is kept, 0 for none.
 
@@ -150,6 +152,12 @@ class JobStore:
 
     async def ids(self, folder: int) -> dict[MessageId, Uid]:
         return await self._engine.read(lambda db: messages.ids(db, folder))
+
+    async def undescribed(self, folder: int) -> Undescribed:
+        return await self._engine.read(lambda db: gaps.undescribed(db, folder))
+
+    async def estimated(self, folder: int, below: int, count: int) -> list[MessageRow]:
+        return await self._engine.read(lambda db: gaps.estimated(db, folder, below, count))
 
     async def apply(
         self, folder: int, upserts: Sequence[Upsert], gone: Sequence[MessageId], *, link: str | None = None

@@ -177,8 +177,30 @@ SORT_BLOCKS = (
     ) STRICT""",
 )
 
+SUBMISSIONS = (
+    """CREATE TABLE submission (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        account INTEGER NOT NULL REFERENCES account (key) ON DELETE CASCADE,
+        queue_id TEXT NOT NULL,
+        digest BLOB NOT NULL,      -- keyed: of envelope and octets
+        state TEXT NOT NULL,
+        queued INTEGER NOT NULL,   -- accepted: sent whatever it takes
+        heard INTEGER NOT NULL,    -- the client has had our reply
+        holder TEXT NOT NULL,      -- the node that works on it
+        lease INTEGER NOT NULL,
+        created INTEGER NOT NULL,
+        touched INTEGER NOT NULL,
+        due INTEGER NOT NULL,
+        blob BLOB NOT NULL,        -- address of the octets, or empty
+        sealed BLOB NOT NULL,      -- envelope, draft, error
+        UNIQUE (account, queue_id)
+    ) STRICT""",
+    "CREATE INDEX submission_by_digest ON submission (account, digest)",
+    "CREATE INDEX submission_by_blob ON submission (blob)",
+)
+
 # The n-th brings schema n-1 to n.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SEARCH_TEXTS, IDENTITIES, ANNOTATIONS, SORT_BLOCKS)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SEARCH_TEXTS, IDENTITIES, ANNOTATIONS, SORT_BLOCKS, SUBMISSIONS)
 
 
 def migrate(db: sqlite3.Connection) -> None:

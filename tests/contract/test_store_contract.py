@@ -29,6 +29,7 @@ from gateway.store.api import (
     Store,
     Upsert,
 )
+from gateway.store.outgoing import QueueTotals, SubmissionRow
 from gateway.store.sqlite import SqliteStore
 from tests import postgres_server
 
@@ -972,3 +973,101 @@ async def test_sort_blocks_are_replaced_outlive_a_restart_and_go_with_their_fold
     await store.put_sort_blocks(one.key, {1: b"late"})
     assert await store.sort_blocks(one.key) == {}
     assert await store.sort_blocks(other.key) == {0: b"other"}
+
+
+# -- submissions --
+
+DIGEST = b"d" * 32
+
+
+def submission(queue_id: str, state: str = "sending", **values: Any) -> SubmissionRow:
+    return SubmissionRow(ALICE, queue_id, state, b"envelope", **values)
+
+
+async def queue_ids(store: Store, **asked: Any) -> list[str]:
+    return [row.queue_id for row in await store.submissions(ALICE, **asked)]
+
+
+async def test_a_submission_is_kept_as_it_was_put(state: State) -> None:
+    store = await state.open()
+    row = submission("q1", queued=True, holder="a", lease=NOW + 60, due=NOW + 5, blob=b"address")
+    row.id = await store.submission_add(row, DIGEST)
+    row.state, row.payload, row.holder = "sent", b"draft", ""
+    await store.submission_put(row)
+    await store.submission_heard(ALICE, "q1")
+    await store.close()
+    later = await state.open(NOW + 10)
+    (found,) = await later.submissions(ALICE)
+    row.created = row.touched = NOW
+    row.heard = True
+    assert found == row
+    found.heard = False
+    await later.submission_put(found)
+    (again,) = await later.submissions(ALICE)
+    assert again.heard and again.touched == NOW + 10
+    await later.submission_drop(row.id)
+    await later.submission_put(row)
+    assert await later.submissions(ALICE) == []
+
+
+async def test_submissions_are_found_by_what_they_are(store: Store) -> None:
+    for at, (queue_id, state) in enumerate((("q1", "sent"), ("q2", "sending"), ("q3", "drafting"))):
+        await store.submission_add(submission(queue_id, state), DIGEST if at != 1 else b"e" * 32)
+    assert await queue_ids(store) == ["q1", "q2", "q3"]
+    assert await queue_ids(store, digest=DIGEST) == ["q1", "q3"]
+    assert await queue_ids(store, open_since=NOW + 1) == ["q2", "q3"]
+    assert await queue_ids(store, open_since=NOW) == ["q1", "q2", "q3"]
+    assert await store.submissions(BOB) == [] == await store.submissions(BOB, digest=DIGEST)
+
+
+async def test_a_submission_has_one_holder_until_its_lease_ends(store: Store) -> None:
+    id = await store.submission_add(submission("q1"), DIGEST)
+    assert await store.submission_claim(id, "a", NOW, NOW + 60)
+    assert not await store.submission_claim(id, "b", NOW + 60, NOW + 120)
+    assert await store.submission_claim(id, "a", NOW + 30, NOW + 90)
+    assert not await store.submission_claim(id, "b", NOW + 90, NOW + 150)
+    assert await store.submission_claim(id, "b", NOW + 91, NOW + 150)
+    assert not await store.submission_claim(id + 1, "b", NOW, NOW + 60)
+
+
+async def test_one_of_two_claims_at_once_holds(store: Store) -> None:
+    id = await store.submission_add(submission("q1"), DIGEST)
+    claims = [store.submission_claim(id, node, NOW, NOW + 60) for node in "abcdef"]
+    assert sum(await asyncio.gather(*claims)) == 1
+
+
+async def test_only_what_is_sent_is_swept(state: State) -> None:
+    store = await state.open()
+    for queue_id, status in (("heard", "sent"), ("unheard", "sent"), ("waits", "sending")):
+        await store.submission_add(submission(queue_id, status), DIGEST)
+    await store.submission_heard(ALICE, "heard")
+    await store.submission_heard(ALICE, "waits")
+    assert await store.submission_sweep(ALICE, NOW, NOW) == 0
+    assert await store.submission_sweep(ALICE, NOW + 1, NOW) == 1
+    assert await queue_ids(store) == ["unheard", "waits"]
+    assert await store.submission_sweep(ALICE, NOW + 1, NOW + 1) == 1
+    assert await queue_ids(store) == ["waits"]
+
+
+async def test_the_queue_is_counted_over_all_accounts(state: State) -> None:
+    store = await state.open()
+    assert await store.queue_totals() == QueueTotals(0, 0) and await store.submission_accounts() == []
+    await store.submission_add(submission("q1", queued=True), DIGEST)
+    await store.submission_add(submission("q2"), DIGEST)
+    bob = submission("q1", queued=True)
+    bob.account = BOB
+    await store.submission_add(bob, DIGEST)
+    await store.submission_add(submission("q4", "sent", queued=True), DIGEST)
+    assert await store.queue_totals() == QueueTotals(2, NOW)
+    assert await store.submission_accounts() == [ALICE, BOB]
+
+
+async def test_the_octets_of_a_submission_are_kept_with_it(state: State) -> None:
+    store = await state.open()
+    address = await store.put_blob(b"a message")
+    id = await store.submission_add(submission("q1", blob=address), DIGEST)
+    late = await state.open(NOW + 30 * 86400)  # opening sweeps
+    assert await late.blob(address) == b"a message"
+    await late.submission_drop(id)
+    much_later = await state.open(NOW + 60 * 86400)
+    assert await much_later.blob(address) is None
