@@ -199,8 +199,83 @@ SUBMISSIONS = (
     "CREATE INDEX submission_by_blob ON submission (blob)",
 )
 
+SYNCING = (
+    """CREATE TABLE walk (
+        folder INTEGER NOT NULL REFERENCES folder (key) ON DELETE CASCADE,
+        link BLOB NOT NULL,      -- sealed: where the walk goes on
+        done INTEGER NOT NULL,   -- it is the delta link
+        began INTEGER NOT NULL,
+        windows TEXT NOT NULL,   -- of the first listing, staged; separated by spaces
+        PRIMARY KEY (folder)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE walked (
+        folder INTEGER NOT NULL REFERENCES folder (key) ON DELETE CASCADE,
+        id TEXT NOT NULL,
+        PRIMARY KEY (folder, id)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE surplus (
+        folder INTEGER NOT NULL REFERENCES folder (key) ON DELETE CASCADE,
+        total INTEGER NOT NULL,  -- what Graph counts beyond our rows
+        unread INTEGER NOT NULL,
+        PRIMARY KEY (folder)
+    ) STRICT, WITHOUT ROWID""",
+    "ALTER TABLE account ADD COLUMN hierarchy_at INTEGER NOT NULL DEFAULT 0",  # when it was heard of last
+)
+
+# Several processes on one database (decision: adr/0038): `node` is one run of a process, known by its row and nothing
+# else. On SQLite these tables stay empty.
+NODES = (
+    """CREATE TABLE node (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL,
+        expires INTEGER NOT NULL  -- milliseconds since 1970 by the database's clock; alive as long as the row is there
+    ) STRICT""",
+    """CREATE TABLE lease (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL UNIQUE,
+        node INTEGER NOT NULL,   -- holds it while it lives
+        number INTEGER NOT NULL  -- of the taking: what was begun under another one is not written any more
+    ) STRICT""",
+    """CREATE TABLE share (
+        mailbox INTEGER NOT NULL,  -- a hash of its name
+        node INTEGER NOT NULL,
+        active INTEGER NOT NULL,
+        slots INTEGER NOT NULL,
+        requests INTEGER NOT NULL,
+        upload INTEGER NOT NULL,
+        PRIMARY KEY (mailbox, node)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE watched (
+        account INTEGER NOT NULL REFERENCES account (key) ON DELETE CASCADE,
+        node INTEGER NOT NULL,
+        folder INTEGER NOT NULL,  -- 0: the tree of folders
+        PRIMARY KEY (account, node, folder)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE news (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        account INTEGER NOT NULL REFERENCES account (key) ON DELETE CASCADE,
+        node INTEGER NOT NULL,   -- whose doing
+        kind INTEGER NOT NULL,
+        folder INTEGER NOT NULL,
+        text TEXT NOT NULL,
+        created INTEGER NOT NULL
+    ) STRICT""",
+    "CREATE INDEX news_by_account ON news (account, id)",
+    "ALTER TABLE journal ADD COLUMN node INTEGER NOT NULL DEFAULT 0",  # whose work
+    "ALTER TABLE journal ADD COLUMN folder INTEGER NOT NULL DEFAULT 0",  # into which it puts messages
+)
+
 # The n-th brings schema n-1 to n.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SEARCH_TEXTS, IDENTITIES, ANNOTATIONS, SORT_BLOCKS, SUBMISSIONS)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    FIRST,
+    SEARCH_TEXTS,
+    IDENTITIES,
+    ANNOTATIONS,
+    SORT_BLOCKS,
+    SUBMISSIONS,
+    SYNCING,
+    NODES,
+)
 
 
 def migrate(db: sqlite3.Connection) -> None:
