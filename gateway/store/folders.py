@@ -110,9 +110,12 @@ def set_link(db: Connection, vault: Vault, key: int, link: str, now: int) -> Non
     db.execute("UPDATE folder SET delta_link = ?, synced_at = ? WHERE key = ?", (sealed, now, key))
 
 
-def set_hierarchy_link(db: Connection, vault: Vault, account: AccountId, link: str) -> None:
+def set_hierarchy_link(db: Connection, vault: Vault, account: AccountId, link: str, now: int) -> None:
     sealed = seal_link(vault, link, f"{HIERARCHY}/{account}")
-    db.execute("UPDATE account SET hierarchy_link = ? WHERE key = ?", (sealed, make_account(db, account)))
+    db.execute(
+        "UPDATE account SET hierarchy_link = ?, hierarchy_at = ? WHERE key = ?",
+        (sealed, now, make_account(db, account)),
+    )
 
 
 def hierarchy_link(db: Connection, vault: Vault, account: AccountId) -> str:

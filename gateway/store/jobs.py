@@ -11,7 +11,7 @@ from functools import partial
 
 from gateway.core.types import AccountId, FolderId, MessageId, ModSeq, Uid
 from gateway.store import apply as applying
-from gateway.store import blobs, content, folders, gaps, journal, messages, notes, sortblocks, texts
+from gateway.store import blobs, content, folders, gaps, journal, messages, notes, sortblocks, texts, walks
 from gateway.store.api import (
     Applied,
     Counts,
@@ -31,6 +31,7 @@ from gateway.store.db import Connection, Engine
 from gateway.store.errors import Damaged, WrongKey
 from gateway.store.rows import account_key, find_messages
 from gateway.store.submissions import SubmissionJobs
+from gateway.store.walks import WalkJobs
 
 TOMBSTONES = 65_536  # of a folder
 TEXT_OCTETS = 512 * 1024 * 1024  # searchable texts, sealed
@@ -38,7 +39,7 @@ BLOB_GRACE = 7 * 24 * 3600  # seconds an unreferenced blob is kept
 PROBE = b"graph-mail-gateway"  # sealed at creation: tells a wrong key before anything is written with it
 
 
-class JobStore(SubmissionJobs):
+class JobStore(SubmissionJobs, WalkJobs):
     """`key`: 32 octets (`keyfile.load_or_create_key`). `clock`: seconds since 1970. `tombstones`: how many expunged
     UIDs a folder remembers for `since`. `text_octets`: how much of searchable texts is kept, 0 for none.
 
@@ -99,7 +100,7 @@ class JobStore(SubmissionJobs):
         def job(db: Connection) -> list[FolderRow]:
             folders.put_folders(db, account, upserts, gone, now)
             if link is not None:
-                folders.set_hierarchy_link(db, self._vault, account, link)
+                folders.set_hierarchy_link(db, self._vault, account, link, now)
             return folders.folders(db, self._vault, account)
 
         return await self._engine.write(job, account)
@@ -217,6 +218,8 @@ class JobStore(SubmissionJobs):
     def _link(self, db: Connection, folder: int, link: str | None) -> None:
         if link is not None:
             folders.set_link(db, self._vault, folder, link, self._now())
+        if link:
+            walks.end(db, folder)
 
     # -- facts and bytes --
 

@@ -31,6 +31,7 @@ from gateway.store.api import (
 )
 from gateway.store.outgoing import QueueTotals, SubmissionRow
 from gateway.store.sqlite import SqliteStore
+from gateway.store.syncing import Surplus, Walk
 from tests import postgres_server
 
 ALICE, BOB = AccountId("alice"), AccountId("bob")
@@ -285,6 +286,64 @@ async def test_what_was_appended_before_the_first_sync_lies_above_the_reserved_r
     rows = (await store.finish_first_sync(folder.key, link="d")).rows
     assert [(row.id, row.uid) for row in rows] == [("old", 1), ("mine", uid)]
     assert (await store.apply(folder.key, [told("next")], [])).rows[0].uid == uid + 1
+
+
+async def test_a_walk_is_taken_up_where_it_was_and_ends_with_the_delta_link(state: State) -> None:
+    store = await state.open()
+    folder = await a_folder(store)
+    assert await store.walk(folder.key) == Walk()
+    await store.walk_on(folder.key, ids("a", "b", "c"), [], link="page-2", done=False)
+    await store.listed(folder.key, 1000)
+    await store.listed(folder.key, 0)
+    await store.close()
+    store = await state.open(now=NOW + 50)
+    assert await store.walk(folder.key) == Walk("page-2", False, NOW, frozenset({0, 1000}))
+    await store.stage(folder.key, [told("a"), told("x")], link=None)
+    await store.apply(folder.key, [told("mine"), told("d")], [])
+    await store.walk_on(folder.key, ids("d", "b"), ids("c"), link="delta", done=True)
+    assert await store.walk_gaps(folder.key) == (ids("b"), ids("mine", "x"))
+    assert (await store.walk(folder.key)).done
+    await store.finish_first_sync(folder.key, link="")
+    assert (await store.walk(folder.key)).link == "delta"
+    assert await store.walk_gaps(folder.key) == (ids("b"), ids("mine", "x"))
+    await store.apply(folder.key, [], [], link="delta")
+    assert await store.walk(folder.key) == Walk()
+    assert await store.walk_gaps(folder.key) == ([], ids("a", "d", "mine", "x"))
+
+
+async def test_a_walk_can_be_forgotten_and_goes_with_its_folder(store: Store) -> None:
+    folder = await a_folder(store)
+    await store.stage(folder.key, [told("a")], link=None)
+    await store.walk_on(folder.key, ids("a"), [], link="page", done=False)
+    await store.forget_walk(folder.key)
+    assert await store.walk(folder.key) == Walk()
+    assert await store.walk_gaps(folder.key) == ([], ids("a"))
+    await store.put_folders(ALICE, [], [folder.id], link=None)
+    for work in (
+        store.walk_on(folder.key, ids("a"), [], link="page", done=False), store.listed(folder.key, 0),
+        store.put_surplus(folder.key, Surplus(1, 1)),
+    ):  # fmt: skip
+        with pytest.raises(NoSuchMailbox):
+            await work
+
+
+async def test_what_graph_counts_beyond_ours_is_kept(store: Store) -> None:
+    key = await ready(store, "a")
+    assert await store.surplus(key) is None
+    await store.put_surplus(key, Surplus(3, -1))
+    await store.put_surplus(key, Surplus(2, 0))
+    assert await store.surplus(key) == Surplus(2, 0)
+
+
+async def test_when_the_hierarchy_was_heard_of_last_is_kept(state: State) -> None:
+    store = await state.open()
+    assert await store.hierarchy_synced(ALICE) == 0
+    await store.put_folders(ALICE, [], [], link="one")
+    await store.close()
+    store = await state.open(now=NOW + 9)
+    assert (await store.hierarchy_link(ALICE), await store.hierarchy_synced(ALICE)) == ("one", NOW)
+    await store.hierarchy_heard(ALICE, "two")
+    assert (await store.hierarchy_link(ALICE), await store.hierarchy_synced(ALICE)) == ("two", NOW + 9)
 
 
 async def test_more_messages_than_reserved_go_above_every_given_uid(store: Store) -> None:
@@ -640,6 +699,30 @@ async def test_recent_is_taken_once(store: Store) -> None:
     [row] = (await store.apply(key, [told("c")], [])).rows
     assert await store.take_recent(key) == row.uid
     assert await store.take_recent(key) == row.uid + 1
+
+
+# -- what is not known yet --
+
+
+async def test_messages_without_facts_are_told_by_their_dates(store: Store) -> None:
+    key = await ready(store, "a", "b", "c", "d")  # dates 0..3
+    await store.apply(key, [told("e", internal_date=1)], [])
+    await store.put_facts(ALICE, {MessageId("b"): Facts(b"H", b"E", "")})
+    await store.put_facts(BOB, {MessageId("c"): Facts(b"H", b"E", "")})
+    lacking = await store.undescribed(key)
+    assert lacking.dates == [0, 1, 1, 2, 3]
+    assert [(id, date) for _, id, date in lacking.rows] == [("a", 0), ("e", 1), ("c", 2), ("d", 3)]
+    assert [uid for uid, _, _ in lacking.rows] == [1, (await store.ids(key))[MessageId("e")], 3, 4]
+    with pytest.raises(NoSuchMailbox):
+        await store.undescribed(key + 1)
+
+
+async def test_messages_whose_size_is_an_estimate_come_newest_first_and_go_on_below(store: Store) -> None:
+    key = await ready(store, *"abcde")
+    await store.apply(key, [told("c", size=7, size_exact=True)], [])
+    assert uids_of(await store.estimated(key, 2**32, 3)) == [5, 4, 2]
+    assert uids_of(await store.estimated(key, 2, 3)) == [1]
+    assert await store.estimated(key, 1, 3) == []
 
 
 # -- facts and bytes --
