@@ -252,7 +252,7 @@ class Reader:
         return {row.id: octets(body) async for row, body in self.bodies.bodies(rows, self.folder)}
 
     async def metas(self) -> dict[MessageId, Meta]:
-        return await self.bodies.metas(list((await self.rows()).values()), self.folder)
+        return await self.bodies.metas(list((await self.rows()).values()))
 
     async def restarted(self) -> Reader:
         """Another process over the same state."""

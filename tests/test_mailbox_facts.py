@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mailbox_world import ACCOUNT, NOW, PLAIN, World, world
+from mailbox_world import ACCOUNT, PLAIN, World, world
 
-from gateway.graph.errors import NotFound, Throttled, Unreachable
+from gateway.graph.errors import NotFound, Throttled
 from gateway.graph.mail import PR_TRANSPORT_HEADERS
 from gateway.graph.model import EmailAddress, ExtendedProperty, Header, Message, Recipient
 from gateway.graph.props import parse_property
@@ -113,35 +113,9 @@ async def test_a_few_are_one_batch_and_asked_once(w: World) -> None:
         w.graph.put("inbox")
     rows = await w.sync("inbox")
     for _ in range(2):
-        found = await metas(w.ctx, rows, w.folder("inbox"))
+        found = await metas(w.ctx, rows)
         assert len(found) == 5 and all(b"Subject: one" in meta.header for meta in found.values())
     assert [name for name, _ in w.graph.calls] == ["get"]
-
-
-async def test_hundreds_come_with_a_page_of_the_listing(w: World) -> None:
-    for n in range(250):
-        w.graph.put("inbox", received=NOW + n)
-    rows = await w.sync("inbox")
-    assert len(await metas(w.ctx, rows, w.folder("inbox"))) == 250
-    assert [name for name, _ in w.graph.calls] == ["list_page"]
-
-
-async def test_a_heavy_page_is_halved(w: World) -> None:
-    for n in range(250):
-        w.graph.put("inbox", received=NOW + n)
-    rows = await w.sync("inbox")
-    w.graph.fail("list_page", Unreachable("", status=504))
-    assert len(await metas(w.ctx, rows, w.folder("inbox"))) == 250
-    assert [size for name, size in w.graph.calls] == [290, 145, 145]
-
-
-async def test_scattered_messages_are_not_searched_for_in_the_whole_folder(w: World) -> None:
-    for n in range(1000):
-        w.graph.put("inbox", received=NOW + n)
-    rows = await w.sync("inbox")
-    wanted = [*rows[::20], rows[-1]]
-    assert len(await metas(w.ctx, wanted, w.folder("inbox"))) == 51
-    assert w.graph.count("list_page") <= 2 and w.graph.count("get") == 1
 
 
 async def test_messages_that_are_gone_are_left_out(w: World) -> None:

@@ -185,7 +185,7 @@ async def test_other_content_is_another_message(inbox: Inbox, mime: bytes) -> No
 async def test_headers_seen_without_octets_are_compared_by_a_listing(inbox: Inbox) -> None:
     stored = inbox.w.graph.put("inbox")
     (row,) = await inbox.round()
-    before = (await metas(inbox.w.ctx, [row], inbox.folder))[row.id]
+    before = (await metas(inbox.w.ctx, [row]))[row.id]
     inbox.forget()
     inbox.w.graph.outlook(stored.id)
     (same,) = await inbox.round()
@@ -194,7 +194,7 @@ async def test_headers_seen_without_octets_are_compared_by_a_listing(inbox: Inbo
     await inbox.round()
     after = await ended(inbox, row)
     assert inbox.calls == ["get", "get"] and set(inbox.priorities) == {Priority.BACKGROUND}
-    now = (await metas(inbox.w.ctx, [after], inbox.folder))[row.id]
+    now = (await metas(inbox.w.ctx, [after]))[row.id]
     assert b"Subject: two" in now.header and b"Subject: one" in before.header
 
 
@@ -360,7 +360,7 @@ async def test_content_that_changed_unheard_is_not_served_under_the_old_uid(inbo
     assert await inbox.read(row, bodies) is None and bodies.rerendered == 1
     after = await ended(inbox, row)
     assert await inbox.read(after) == stored.mime
-    (meta,) = (await metas(inbox.w.ctx, [after], inbox.folder)).values()
+    (meta,) = (await metas(inbox.w.ctx, [after])).values()
     assert meta.header == HEADER
 
 

@@ -22,6 +22,7 @@ from gateway.mailbox.cache import BodyCache
 from gateway.mailbox.changes import store_flags
 from gateway.mailbox.expunge import expunge
 from gateway.mailbox.facts import metas
+from gateway.mailbox.headers import HeaderPages
 from gateway.mailbox.hierarchy import Hierarchy
 from gateway.mailbox.placeholder import MARKER
 from gateway.mailbox.submit import submit
@@ -256,7 +257,9 @@ async def test_headers_of_many_messages_cost_a_page(box: Box) -> None:
         await box.w.deliver(raw)
     rows = await box.sync("inbox")
     await box.w.forget()
-    found = await metas(box.w.ctx, rows, box.folder("inbox"))
+    reading = HeaderPages(box.w.ctx).reading(box.folder("inbox"), lambda: [row.uid for row in rows])
+    found = await metas(box.w.ctx, rows, reading.bring)
+    await reading.close()
     assert len(found) == 60 and len(await box.w.log()) == 1
     (same,) = [meta for meta in found.values() if b"Subject: m7\r\n" in meta.header]
     assert b"References: <7@x>\r\n" in same.header and b"eve@example.net" in same.header

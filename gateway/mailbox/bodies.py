@@ -22,6 +22,7 @@ from gateway.graph.model import Priority
 from gateway.mailbox import facts, texts
 from gateway.mailbox.cache import BodyCache
 from gateway.mailbox.context import AccountContext
+from gateway.mailbox.headers import HeaderPages, Reading
 from gateway.mailbox.placeholder import is_placeholder, placeholder
 from gateway.mailbox.rendering import Verdict, judge, pin_from
 from gateway.mailbox.renewal import ends, superseded
@@ -43,6 +44,7 @@ class Bodies:
     def __init__(self, ctx: AccountContext, cache: BodyCache) -> None:
         self._ctx = ctx
         self._cache = cache
+        self.headers = HeaderPages(ctx)
         self._unrendered: TTLCache[MessageId, bytes] = TTLCache(
             PLACEHOLDERS, PLACEHOLDER_TIME, timer=ctx.clock.monotonic, getsizeof=len
         )
@@ -80,13 +82,14 @@ class Bodies:
     async def metas(
         self,
         rows: Sequence[MessageRow],
-        folder: FolderRow | None = None,
+        reading: Reading | None = None,
         *,
         priority: Priority = Priority.INTERACTIVE,
         previews: bool = False,
     ) -> dict[MessageId, Meta]:
-        """`facts.metas`."""
-        return await facts.metas(self._ctx, rows, folder, priority=priority, previews=previews)
+        """`facts.metas`; `reading`, of `headers`, where there are many."""
+        bring = reading.bring if reading is not None else None
+        return await facts.metas(self._ctx, rows, bring, priority=priority, previews=previews)
 
     async def structures(self, row: MessageRow, body: Body) -> tuple[bytes, bytes]:
         """BODYSTRUCTURE and BODY, rendered once."""

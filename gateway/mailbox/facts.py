@@ -1,6 +1,7 @@
 """META: header block, ENVELOPE and preview of many messages, pinned by what was seen first (decision 11).
 
-Thousands of headers come with a few pages of the folder's listing; a handful with one batch. In this order:
+Thousands of headers come with a few pages of the folder's listing (`mailbox.headers`); a handful with one batch. What
+is pinned, in this order:
 MIME's own header where MIME was seen first; PR_TRANSPORT_MESSAGE_HEADERS if it is whole;
 internetMessageHeaders folded in one way; what JSON tells. Fields that Exchange left out of the first ones
 (contract section 6.3) and JSON has are added, so that every ENVELOPE has its From."""
@@ -9,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
 from gateway.core.types import MessageId
-from gateway.graph.errors import GraphError, NotFound, Unreachable
+from gateway.graph.errors import NotFound
 from gateway.graph.mail import (
     INDEX_FIELDS,
     META_FIELDS,
@@ -24,41 +25,44 @@ from gateway.graph.mail import (
 from gateway.graph.model import Message, Priority, Recipient
 from gateway.graph.props import parse_property, props
 from gateway.mailbox.context import AccountContext
-from gateway.mailbox.local import epoch, graph_time
+from gateway.mailbox.local import epoch
 from gateway.mailbox.rendering import OFF_LOOP
 from gateway.mailbox.values import Meta
 from gateway.mime.compose import crlf
 from gateway.mime.header import Fields, fold_header, header_end, split
 from gateway.mime.part import scan
 from gateway.mime.preview import is_encrypted, preview_of, tidy
-from gateway.store.api import Facts, FolderRow, MessageRow
+from gateway.store.api import Facts, MessageRow
 from gateway.wire.structure import bodystructure, envelope
 
 FIELDS = (*INDEX_FIELDS, *META_FIELDS)
-FEW = 40  # up to here a batch costs less than a page of the listing
-PAGE = 500
 _TRANSPORT = parse_property(PR_TRANSPORT_HEADERS)
 _ESSENTIAL = ("Date", "From", "Subject", "To", "Cc", "Message-ID")
+Bring = Callable[[Sequence[MessageRow]], Awaitable[None]]
 
 
 async def metas(
     ctx: AccountContext,
     rows: Sequence[MessageRow],
-    folder: FolderRow | None = None,
+    bring: Bring | None = None,
     *,
     priority: Priority = Priority.INTERACTIVE,
     previews: bool = False,
 ) -> dict[MessageId, Meta]:
     """The facts of these messages, from the store or, once, from Graph. A message that is gone is left out.
-    `folder` lets many be read by pages. `previews`: none is None. Errors: those of Graph."""
+    `bring` (`headers.Reading`) may put facts of those that lack them into the store; what then is missing still is
+    asked for by id. `previews`: none is None. Errors: those of Graph."""
     known = await ctx.store.facts(ctx.account, [row.id for row in rows])
     missing = [row for row in rows if row.id not in known]
     if missing:
         known |= await _landed(ctx, missing)
         missing = [row for row in missing if row.id not in known]
+    if missing and bring is not None:
+        await bring(missing)
+        known |= await ctx.store.facts(ctx.account, [row.id for row in missing])
+        missing = [row for row in missing if row.id not in known]
     if missing:
-        found = {MessageId(m.id): facts_of(m) for m in await _fetch(ctx, missing, folder, priority)}
-        known |= await ctx.store.put_facts(ctx.account, found)
+        known |= await ctx.store.put_facts(ctx.account, await _fetch(ctx, missing, priority))
     if previews and (unmade := [id for id, facts in known.items() if facts.preview is None]):
         for id, preview in (await _previews(ctx, unmade, priority)).items():
             known[id].preview = preview
@@ -99,49 +103,16 @@ async def _landed(ctx: AccountContext, rows: Sequence[MessageRow]) -> dict[Messa
 
 
 async def _fetch(
-    ctx: AccountContext, rows: Sequence[MessageRow], folder: FolderRow | None, priority: Priority
-) -> list[Message]:
-    found: dict[str, Message] = {}
-    if folder is not None and len(rows) > FEW:
-        found = await _list(ctx, rows, folder, priority)
-    left = [row.id for row in rows if row.id not in found]
-    if left:
-        answers = await ctx.graph.get(left, fields=FIELDS, properties=META_PROPERTIES, priority=priority)
-        for answer in answers:
-            if isinstance(answer, Message):
-                found[answer.id] = answer
-            elif isinstance(answer, GraphError) and not isinstance(answer, NotFound):
-                raise answer
-    return list(found.values())
-
-
-async def _list(
-    ctx: AccountContext, rows: Sequence[MessageRow], folder: FolderRow, priority: Priority
-) -> dict[str, Message]:
-    """By pages of the listing, between the oldest and the newest date, as long as a page brings at least as
-    many as a few batches would: what is left is got one by one. A page that is too heavy is halved
-    (contract section 4)."""
-    wanted = {str(row.id) for row in rows}
-    dates = [row.internal_date for row in rows]
-    window = f"receivedDateTime ge {graph_time(min(dates))} and receivedDateTime le {graph_time(max(dates))}"
-    found: dict[str, Message] = {}
-    size, link = min(PAGE, len(rows) + FEW), None
-    while True:
-        try:
-            page = await ctx.graph.list_page(
-                folder.id, link=link, fields=FIELDS, properties=META_PROPERTIES, filter=window, size=size,
-                priority=priority,
-            )  # fmt: skip
-        except Unreachable as error:
-            if error.status != 504 or size <= FEW:
-                raise
-            size, link = size // 2, None
-            continue
-        news = {m.id: m for m in page.value if m.id in wanted and m.id not in found}
-        found |= news
-        link = page.next_link
-        if not link or len(found) == len(wanted) or len(news) < FEW:
-            return found
+    ctx: AccountContext, rows: Sequence[MessageRow], priority: Priority
+) -> dict[MessageId, Facts]:
+    found: dict[MessageId, Facts] = {}
+    ids = [row.id for row in rows]
+    for answer in await ctx.graph.get(ids, fields=FIELDS, properties=META_PROPERTIES, priority=priority):
+        if isinstance(answer, Message):
+            found[MessageId(answer.id)] = facts_of(answer)
+        elif not isinstance(answer, NotFound):
+            raise answer
+    return found
 
 
 # -- one message's facts --

@@ -14,6 +14,7 @@ from gateway.graph.errors import GraphError
 from gateway.mailbox.bodies import Bodies
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.facts import known_metas
+from gateway.mailbox.headers import Reading
 from gateway.mailbox.hub import FolderHub
 from gateway.mailbox.replies import refusal
 from gateway.mailbox.values import Meta, Need, Row
@@ -39,20 +40,27 @@ class RowReader:
     async def rows(self, at: Sequence[range], need: Need) -> AsyncIterator[list[Row]]:
         """In order, at most `limits.rows_per_batch` at once (MIME_ROWS with MIME). Messages expunged so long ago
         that nothing is known of them are left out."""
-        count = sum(map(len, at))
-        exact = Need.SIZE in need and self._exact(count)
+        exact = self.exact(at, need)
         size = MIME_ROWS if Need.MIME in need else self._ctx.limits.rows_per_batch
-        for positions in _slices(at, size):
-            try:
-                yield await self._batch(positions, need, exact=exact)
-            except GraphError as error:
-                raise refusal(error) from error
+        reading = self._bodies.headers.reading(self._folder, lambda: _uids(self._view, at))
+        try:
+            for positions in _slices(at, size):
+                yield await self._batch(positions, need, reading, exact=exact)
+        except GraphError as error:
+            raise refusal(error) from error
+        finally:
+            await reading.close()
 
-    def _exact(self, count: int) -> bool:
-        how = self._ctx.settings.rfc822_size
+    def exact(self, at: Sequence[range], need: Need) -> bool:
+        """Whether sizes are asked for that must be exact, whatever that costs (decision 3)."""
+        if Need.SIZE not in need:
+            return False
+        how, count = self._ctx.settings.rfc822_size, sum(map(len, at))
         return how == "exact" or (how == "hybrid" and count <= EXACT_UP_TO)
 
-    async def _batch(self, positions: Sequence[int], need: Need, *, exact: bool) -> list[Row]:
+    async def _batch(
+        self, positions: Sequence[int], need: Need, reading: Reading, *, exact: bool
+    ) -> list[Row]:
         rows = [row for at in positions if (row := self._indexed(at)) is not None]
         if need is Need.INDEX or (need is Need.SIZE and not exact):
             return rows
@@ -67,7 +75,8 @@ class RowReader:
         elif exact:
             await self._add_sizes(rows, stored)
         if Need.META in need:  # last: octets just read bring these facts along
-            await self._add_meta(rows, stored, previews=Need.PREVIEW in need)
+            messages = list(stored.values())
+            _give(rows, stored, await self._bodies.metas(messages, reading, previews=Need.PREVIEW in need))
         elif Need.FACTS in need:
             _give(rows, stored, await known_metas(self._ctx, [row.id for row in stored.values()]))
         return rows
@@ -82,9 +91,6 @@ class RowReader:
             thread_id=ObjectId(""),
         )  # fmt: skip
 
-    async def _add_meta(self, rows: Sequence[Row], stored: dict[Uid, MessageRow], *, previews: bool) -> None:
-        _give(rows, stored, await self._bodies.metas(list(stored.values()), self._folder, previews=previews))
-
     async def _add_sizes(self, rows: Sequence[Row], stored: dict[Uid, MessageRow]) -> None:
         sizes = await self._bodies.exact_sizes(self._folder, list(stored.values()))
         for row in rows:
@@ -98,6 +104,10 @@ class RowReader:
                 row = by_uid[message.uid]
                 row.body, row.size = body, body.size
                 row.structure, row.basic_structure = await self._bodies.structures(message, body)
+
+
+def _uids(view: MailboxView, at: Sequence[range]) -> Iterator[int]:
+    return (view.uids[position] for position in chain.from_iterable(at))
 
 
 def _give(rows: Sequence[Row], stored: dict[Uid, MessageRow], metas: dict[MessageId, Meta]) -> None:

@@ -14,6 +14,7 @@ from itertools import groupby
 from gateway.core.types import Uid
 from gateway.mailbox.bodies import Bodies
 from gateway.mailbox.context import AccountContext
+from gateway.mailbox.headers import Reading
 from gateway.mailbox.sortcolumns import SortColumns, block_of
 from gateway.mime.sortfacts import sort_facts
 from gateway.store.api import FolderRow
@@ -64,14 +65,20 @@ class SortKeys:
     async def _add(
         self, folder: FolderRow, columns: SortColumns, missing: Sequence[int], present: Sequence[int]
     ) -> None:
-        for start in range(0, len(missing), AT_ONCE):
-            batch = missing[start : start + AT_ONCE]
-            await self._read(folder, columns, batch)
-            await self._write(folder.key, columns, batch, present)
+        reading = self._bodies.headers.reading(folder, lambda: missing)
+        try:
+            for start in range(0, len(missing), AT_ONCE):
+                batch = missing[start : start + AT_ONCE]
+                await self._read(folder, columns, batch, reading)
+                await self._write(folder.key, columns, batch, present)
+        finally:
+            await reading.close()
 
-    async def _read(self, folder: FolderRow, columns: SortColumns, uids: Sequence[int]) -> None:
+    async def _read(
+        self, folder: FolderRow, columns: SortColumns, uids: Sequence[int], reading: Reading
+    ) -> None:
         stored = await self._ctx.store.by_uid(folder.key, [Uid(uid) for uid in uids])
-        metas = await self._bodies.metas(list(stored.values()), folder)
+        metas = await self._bodies.metas(list(stored.values()), reading)
         for number, row in enumerate(stored.values(), 1):
             if row.id in metas:
                 columns.add({row.uid: sort_facts(metas[row.id].header)})

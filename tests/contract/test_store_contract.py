@@ -1122,13 +1122,13 @@ async def test_one_of_two_claims_at_once_holds(store: Store) -> None:
 async def test_only_what_is_sent_is_swept(state: State) -> None:
     store = await state.open()
     for queue_id, status in (("heard", "sent"), ("unheard", "sent"), ("waits", "sending")):
-        await store.submission_add(submission(queue_id, status), DIGEST)
+        await store.submission_add(submission(queue_id, status, due=NOW + 100), DIGEST)
     await store.submission_heard(ALICE, "heard")
     await store.submission_heard(ALICE, "waits")
     assert await store.submission_sweep(ALICE, NOW, NOW) == 0
     assert await store.submission_sweep(ALICE, NOW + 1, NOW) == 1
     assert await queue_ids(store) == ["unheard", "waits"]
-    assert await store.submission_sweep(ALICE, NOW + 1, NOW + 1) == 1
+    assert await store.submission_sweep(ALICE, NOW + 1, NOW + 101) == 1
     assert await queue_ids(store) == ["waits"]
 
 
