@@ -302,6 +302,9 @@ class FakeFolder:
         if batch:
             yield batch
 
+    def columns(self, at: Sequence[range], need: Need, derived: Sequence[object]) -> None:
+        """There are only rows here: what transcripts show is the same either way."""
+
     def _row(self, seq: int, message: FakeMessage, need: Need) -> Row:
         row = Row(
             seq, Uid(message.uid), message.flags, self.view.is_recent(message.uid), message.modseq,
@@ -616,6 +619,9 @@ class FakeAccount:
         return AppendResult(mailbox.uid_validity, tuple(Uid(message.uid) for message in added))
 
     async def submit(self, envelope: Envelope, spool: FakeSpool) -> str:
+        raise AssertionError("nothing submits through IMAP")
+
+    async def heard(self, queue_id: str) -> None:
         raise AssertionError("nothing submits through IMAP")
 
 

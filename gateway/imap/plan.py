@@ -7,16 +7,17 @@ A plan is made once per distinct item list and kept (`plan_for`, bounded). Sourc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 from gateway.imap import binary
 from gateway.imap.announce import flags_text, introduce
+from gateway.imap.columns import FIELD_LISTS, Form, form_of
 from gateway.imap.context import Gone
 from gateway.imap.spec import Enabled
-from gateway.mailbox.values import Body, Need, Row
+from gateway.mailbox.values import Body, Columns, Need, Row
 from gateway.mime.header import fields_matching
 from gateway.mime.section import Section, SectionText, Span, locate, partial
 from gateway.wire.dates import format_date_time
@@ -85,6 +86,7 @@ class FetchPlan:
     needs_meta: bool
     decodes: tuple[BinarySection | BinarySize, ...] = ()
     uid_only: bool = False
+    form: Form | None = None  # how to tell many at once, if that can be done
 
     async def can_decode(self, row: Row) -> bool:
         """To be asked before the row is told. False: NO [UNKNOWN-CTE] (RFC 3516 section 4.3)."""
@@ -102,6 +104,17 @@ class FetchPlan:
             session.out.untagged(self._start(row), self._head(session, row), b")")
         else:
             session.out.untagged(b"%d FETCH (%b)" % (row.seq, self._head(session, row)))
+
+    def tell(self, session: Session, columns: Columns) -> Sequence[int]:
+        """FETCH responses of all of these, of which `form` must be able to tell; the UIDs of those told."""
+        if self.form is None:
+            raise AssertionError("not a plan of columns")
+        if self.has_flags:
+            for flags in columns.flag_sets.values():
+                introduce(session, flags.keywords)
+        lines, uids = self.form.lines(columns)
+        session.out.raw(b"".join(lines))
+        return uids
 
     async def send(self, session: Session, row: Row) -> None:
         """One FETCH response with literals. Large ones go in slices, waiting for the peer between them."""
@@ -191,7 +204,6 @@ SYNONYMS: dict[Att, BodySection] = {
     Att.RFC822_HEADER: BodySection(Section((), SectionText.HEADER), peek=True),
     Att.RFC822_TEXT: BodySection(Section((), SectionText.TEXT)),
 }
-FIELD_LISTS = {SectionText.HEADER_FIELDS: False, SectionText.HEADER_FIELDS_NOT: True}  # -> inverted
 
 
 def _from_meta(section: Section) -> bool:
@@ -285,7 +297,14 @@ def plan_for(items: tuple[FetchItem, ...], by_uid: bool, uid_only: bool = False)
         needs_meta=Need.META in need,
         decodes=tuple(item for item in wanted if isinstance(item, (BinarySection, BinarySize))),
         uid_only=uid_only,
+        form=form_of(_in_order(wanted), _item_label, uid_only=uid_only),
     )
+
+
+def _in_order(wanted: list[FetchItem]) -> list[FetchItem]:
+    """Small items first, as they are told."""
+    small = [item for item in wanted if _inline(item) is not None]
+    return [*small, *(item for item in wanted if item not in small)]
 
 
 def _inline(item: FetchItem) -> tuple[Need, Inline] | None:

@@ -17,7 +17,9 @@ from gateway.mailbox.tidings import Listening
 from gateway.mailbox.values import (
     AppendResult,
     Change,
+    Columns,
     CopyResult,
+    Derived,
     Envelope,
     Incoming,
     MailboxInfo,
@@ -130,6 +132,13 @@ class Folder(Protocol):
     def rows(self, at: Sequence[range], need: Need) -> AsyncIterator[list[Row]]:
         """Messages at these zero-based view positions, in order, in batches of at most `limits.rows_per_batch`.
         Positions stay valid until the next `drain`. Errors: Unavailable, LimitReached."""
+        ...
+
+    def columns(
+        self, at: Sequence[range], need: Need, derived: Sequence[Derived]
+    ) -> AsyncIterator[Columns] | None:
+        """The same messages as columns, with those derived from their header facts. `need`: INDEX, SIZE, META. None
+        where they must be read row by row: sizes that have to be made exact. Errors: Unavailable, LimitReached."""
         ...
 
     async def search(self, key: SearchKey) -> SearchResult:
@@ -276,6 +285,10 @@ class Account(Protocol):
 
     async def submit(self, envelope: Envelope, spool: Spool) -> str:
         """Send; returns a queue id for the reply. SubmissionRefused or Unavailable otherwise."""
+        ...
+
+    async def heard(self, queue_id: str) -> None:
+        """The client went on after it was told so: the same submission from now on is another one."""
         ...
 
 

@@ -29,6 +29,7 @@ from gateway.core.types import (
 from gateway.mailbox import append, changes, expunge, transfer
 from gateway.mailbox.arranging import Arranger
 from gateway.mailbox.bodies import Bodies
+from gateway.mailbox.columns import ColumnReader
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.hub import FolderHub, Hubs
 from gateway.mailbox.index import Entry as Indexed
@@ -46,7 +47,9 @@ from gateway.mailbox.sync import FolderSync
 from gateway.mailbox.translate import translated
 from gateway.mailbox.values import (
     AppendResult,
+    Columns,
     CopyResult,
+    Derived,
     Flagged,
     Incoming,
     Need,
@@ -97,6 +100,7 @@ class OpenFolder:
         self._words = KeywordMap(account.ctx.settings.labels)
         self._copied_out: set[MessageId] = set()
         self._reader = RowReader(account.ctx, account.bodies, row, hub, view)
+        self._columns = ColumnReader(account.ctx, account.bodies, row, hub, view)
         self._watching = ExitStack()
         self._watching.enter_context(account.watches.watch(row.key, sync))
 
@@ -170,6 +174,11 @@ class OpenFolder:
     async def rows(self, at: Sequence[range], need: Need) -> AsyncIterator[list[Row]]:
         async for batch in self._reader.rows(at, need):
             yield batch
+
+    def columns(
+        self, at: Sequence[range], need: Need, derived: Sequence[Derived]
+    ) -> AsyncIterator[Columns] | None:
+        return None if self._reader.exact(at, need) else self._columns.columns(at, derived)
 
     @translated
     async def search(self, key: SearchKey) -> SearchResult:

@@ -15,20 +15,24 @@ from collections import OrderedDict
 from weakref import WeakValueDictionary
 
 from gateway.core.errors import NoSuchMailbox, Unavailable
+from gateway.core.limits import MIB
 from gateway.core.types import ModSeq, Uid
 from gateway.mailbox.index import FolderIndex
+from gateway.mailbox.shelf import Shelf
 from gateway.mailbox.view import MailboxView
 from gateway.store.api import Applied, Delta, Store
 
 WARM_MESSAGES = 2_000_000  # messages of folders nobody has open that stay in memory, about 60 MB
+SHELF = 32 * MIB  # octets of what was made of header facts, all folders
 WARM_FOLDERS = 5_000  # of them: an empty one, or one that is gone, costs some kB as well
 
 
 class FolderHub:
     """One per process and folder: the index, its views, and the wake-ups. `Hubs.open` makes it."""
 
-    def __init__(self, folder: int, store: Store, *, change_log: int) -> None:
+    def __init__(self, folder: int, store: Store, *, change_log: int, shelf: Shelf | None = None) -> None:
         self.folder = folder
+        self.shelf = shelf or Shelf(SHELF)
         self.index = FolderIndex((), 0, change_log=change_log)
         self._store = store
         self._change_log = change_log
@@ -141,6 +145,7 @@ class Hubs:
         self._change_log = change_log
         self._warm_messages = warm_messages
         self._warm_folders = warm_folders
+        self.shelf = Shelf(SHELF)
         self._all: WeakValueDictionary[int, FolderHub] = WeakValueDictionary()
         self._warm: OrderedDict[int, FolderHub] = OrderedDict()
 
@@ -149,7 +154,9 @@ class Hubs:
         view of it is open. NoSuchMailbox, Unavailable."""
         hub = self._all.get(folder)
         if hub is None:
-            hub = self._all[folder] = FolderHub(folder, self._store, change_log=self._change_log)
+            hub = self._all[folder] = FolderHub(
+                folder, self._store, change_log=self._change_log, shelf=self.shelf
+            )
         await hub.catch_up()
         hub.dissolved = False
         self._keep_warm(hub)

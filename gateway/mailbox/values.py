@@ -5,10 +5,10 @@ Shapes only; who may be asked for them is in `api`. Mailbox names and errors are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntFlag
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.core.errors import GatewayError
 from gateway.core.types import Flags, ObjectId, SpecialUse, Uid
@@ -85,6 +85,35 @@ class Row:
     body: Body | None = None
     structure: bytes | None = None  # rendered BODYSTRUCTURE, with Need.MIME
     basic_structure: bytes | None = None  # rendered BODY, with Need.MIME
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """Something that follows from a message's facts alone. `key` names it for the whole process; `make` gives octets,
+    or text in which to look for strings."""
+
+    key: Hashable
+    make: Callable[[Meta], bytes | str] = field(compare=False)
+
+
+@dataclass(slots=True)
+class Columns:
+    """Messages of a view, ascending, at one moment; every column has one value for each. `flags` are numbers of
+    `flag_sets`. The last `recent` of them are \\Recent. `derived`: a column for each that was asked for, None where a
+    message's facts are not to be had any more."""
+
+    seqs: Sequence[int]
+    uids: Sequence[int]
+    flags: Sequence[int]
+    flag_sets: dict[int, Flags]
+    modseqs: Sequence[int]
+    dates: Sequence[int]
+    sizes: Sequence[int]
+    recent: int
+    derived: list[list[Any]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.uids)
 
 
 # -- what a view reports; `drain` returns them in wire order --

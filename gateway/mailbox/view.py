@@ -73,6 +73,10 @@ class MailboxView:
     def is_recent(self, uid: int) -> bool:
         return uid >= self._recent_from
 
+    def recent_among(self, uids: Sequence[int]) -> int:
+        """How many of these UIDs (ascending) are \\Recent here: the last ones."""
+        return len(uids) - bisect_left(uids, self._recent_from)
+
     def drop_recent(self) -> None:
         self._recent_from = NEVER
 

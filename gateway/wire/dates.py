@@ -7,7 +7,9 @@ Three kinds: `date-time` of INTERNALDATE and APPEND, `date` of SEARCH (both RFC 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import lru_cache
 
 Day = tuple[int, int, int]  # year, month, day
 
@@ -51,6 +53,20 @@ def format_date_time(epoch: int, zone_minutes: int = 0) -> bytes:
         local.day, MONTHS[local.month - 1], local.year, local.hour, local.minute, local.second,
         sign, hours, minutes,
     )  # fmt: skip
+
+
+def format_date_times(epochs: Iterable[int]) -> list[bytes]:
+    """`format_date_time` of many, in UTC."""
+    return [
+        b'%b%02d:%02d +0000"' % (_day_and_hour(hour), *divmod(second, 60))
+        for hour, second in (divmod(epoch, 3600) for epoch in epochs)
+    ]
+
+
+@lru_cache(maxsize=16_384)
+def _day_and_hour(hour: int) -> bytes:
+    """Of an hour since 1970, as the quoted date-time begins."""
+    return format_date_time(hour * 3600)[:16]
 
 
 def day_of(epoch: int, zone_minutes: int = 0) -> Day:

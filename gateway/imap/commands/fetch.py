@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from gateway.imap.plan import FetchPlan, plan_of
 from gateway.imap.resync import tell_vanished
 from gateway.imap.spec import Reply, State, handles
 from gateway.mailbox.resync import Known
-from gateway.mailbox.values import Need
+from gateway.mailbox.values import Columns, Need
 from gateway.wire.command import Fetch
 from gateway.wire.fetchatt import Att
 
@@ -112,6 +112,10 @@ async def _tell(s: Session, plan: FetchPlan, at: Sequence[range]) -> _Told:
     s.progress(0, total)
     marks = plan.marks_seen and not s.folder.read_only
     echo = plan.has_flags and plan.need is Need.INDEX and s.folder.view.pending()
+    columns = s.folder.columns(at, plan.need, plan.form.derived) if plan.form is not None else None
+    if columns is not None:
+        await _tell_columns(s, plan, columns, told, total, echo=echo)
+        return told
     async for rows in s.folder.rows(at, plan.need):
         left -= len(rows)
         if echo:  # these flags are as fresh as news of them would be: nothing is awaited before they are said
@@ -133,6 +137,21 @@ async def _tell(s: Session, plan: FetchPlan, at: Sequence[range]) -> _Told:
         await s.flush_if_full()
     told.gone |= left > 0  # rows of messages of which nothing is known any more
     return told
+
+
+async def _tell_columns(
+    s: Session, plan: FetchPlan, columns: AsyncIterator[Columns], told: _Told, total: int, *, echo: bool
+) -> None:
+    """Many at once: nothing is awaited between reading what is told and telling it."""
+    left = total
+    async for batch in columns:
+        uids = plan.tell(s, batch)
+        left -= len(uids)
+        if echo:
+            s.folder.view.tell(uids)
+        s.progress(total - left, total)
+        await s.flush_if_full()
+    told.gone |= left > 0
 
 
 async def _mark_seen(s: Session, uids: Sequence[Uid], *, by_uid: bool) -> Reply | None:
