@@ -34,6 +34,7 @@ class Sender(FakeAccount):
         self.gate: asyncio.Event | None = None
         self.spool_fault: Exception | None = None
         self.announced: list[int] = []
+        self.heard_of: list[str] = []
 
     def spool(self, expected: int) -> FakeSpool:
         self.announced.append(expected)
@@ -47,6 +48,9 @@ class Sender(FakeAccount):
             raise self.outcome
         self.sent.append((envelope, spool.read()))
         return f"q{len(self.sent)}"
+
+    async def heard(self, queue_id: str) -> None:
+        self.heard_of.append(queue_id)
 
 
 class FailingSpool(FakeSpool):

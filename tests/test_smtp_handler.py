@@ -23,7 +23,7 @@ async def test_ehlo_announces_exactly_what_is_whole() -> None:
         client = await world.connect()
         assert (await client.command(b"EHLO x")).split("\n") == [
             "250 mx.example.com", "SIZE 1000", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "PIPELINING",
-            "AUTH PLAIN LOGIN",
+            "CHUNKING", "DSN", "LIMITS MAILMAX=10000 RCPTMAX=3", "AUTH PLAIN LOGIN",
         ]  # fmt: skip
 
 
@@ -144,7 +144,9 @@ async def test_smtputf8_only_where_announced_by_the_client() -> None:
         assert (await client.command(b"RCPT TO:<b\xffb@example.com>")).startswith("553 5.1.3")
         await client.command(b"DATA")
         assert (await client.command(b".")).startswith("250 ")
-        assert world.account.sent[0][0] == Envelope("жанна@example.com", ("bob@bücher.example",))
+        assert world.account.sent[0][0] == Envelope(
+            "жанна@example.com", ("bob@bücher.example",), smtputf8=True
+        )
 
 
 @pytest.mark.parametrize(
@@ -154,10 +156,10 @@ async def test_smtputf8_only_where_announced_by_the_client() -> None:
         (b"MAIL FROM:<a@b.c> SIZE=99999999999999999999", "552 5.3.4"),
         (b"MAIL FROM:<a@b.c> SIZE=x", "501 5.5.4"),
         (b"MAIL FROM:<a@b.c> BODY=BINARYMIME", "501 5.5.4"),
-        (b"MAIL FROM:<a@b.c> REQUIRETLS", "555 5.5.4"),
+        (b"MAIL FROM:<a@b.c> REQUIRETLS", "550 5.7.30"),
         (b"MAIL FROM:<scanner>", "553 5.1.7"),
         (b"MAIL FROM:<" + b"x" * 400 + b"@b.c>", "553 5.1.7"),
-        (b"MAIL FROM:<" + b"x" * 1100 + b"@b.c>", "500 5.5.2"),
+        (b"MAIL FROM:<" + b"x" * 1250 + b"@b.c>", "500 5.5.2"),
         (b"MAIL a@b.c", "501 5.5.2"),
         (b"MAIL", "501 5.5.2"),
         (b"RCPT TO:<a@b.c>", "503 5.5.1"),
@@ -178,7 +180,7 @@ async def test_refused_in_a_transaction() -> None:
         assert (await client.command(b"MAIL FROM:<a@b.c>")).startswith("503 5.5.1")
         assert (await client.command(b"DATA")).startswith("554 5.5.1")
         assert (await client.command(b"RCPT TO:<nobody>")).startswith("553 5.1.3")
-        assert (await client.command(b"RCPT TO:<a@b.c> NOTIFY=NEVER")).startswith("555 5.5.4")
+        assert (await client.command(b"RCPT TO:<a@b.c> XYZ=NEVER")).startswith("555 5.5.4")
         assert (await client.command(b"RCPT")).startswith("501 5.5.2")
         await client.command(b"RCPT TO:<a@b.c>")
         assert (await client.command(b"DATA now")).startswith("501 5.5.4")
@@ -250,14 +252,13 @@ async def test_far_over_the_limit_the_connection_ends() -> None:
 
 @pytest.mark.parametrize("false_end", [b"\n.\n", b"\n.\r\n", b"\r.\r", b"\r\n.\n"])
 async def test_smuggling(false_end: bytes) -> None:
-    """A second transaction behind a false end is text of the first."""
+    """A second transaction behind a false end is text of the first, and that is refused."""
     async with serving() as world:
         client = await world.session()
         await client.open_transaction()
         evil = b"MAIL FROM:<ceo@example.com>\r\nRCPT TO:<eve@example.com>\r\nDATA\r\nevil"
-        assert (await client.command(b"hello" + false_end + evil + b"\r\n.")).startswith("250 ")
-        assert len(world.account.sent) == 1
-        assert world.account.sent[0][1].endswith(evil + b"\r\n")
+        assert (await client.command(b"hello" + false_end + evil + b"\r\n.")).startswith("554 5.6.0")
+        assert world.account.sent == [] and world.account.spools[0].closed
         assert (await client.command(b"NOOP")).startswith("250 2.0.0")
 
 
@@ -382,17 +383,6 @@ async def test_quit() -> None:
     async with serving() as world:
         client = await world.connect()
         assert await client.command(b"quit") == "221 2.0.0 Bye"
-        assert await client.ended()
-
-
-async def test_bdat_is_refused_with_its_octets() -> None:
-    """What a client sends behind BDAT is not read as commands, though CHUNKING is not announced."""
-    async with serving(SMALL) as world:
-        client = await world.session()
-        await client.send(b"BDAT 26 LAST\r\nMAIL FROM:<evil@b.c>\r\n..\r\nNOOP\r\n")
-        assert (await client.reply()).startswith("502 5.5.1")
-        assert await client.reply() == "250 2.0.0 OK"
-        assert (await client.command(b"BDAT 1001")).startswith("421 4.7.0")
         assert await client.ended()
 
 

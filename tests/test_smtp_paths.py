@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.smtp.paths import MailParameters, address, argument, check, mail_parameters
+from gateway.smtp.paths import address, argument
 from gateway.smtp.replies import Rejected
 
 
@@ -93,40 +93,3 @@ def test_whatever_is_taken_can_stand_in_a_header(text: str) -> None:
     with suppress(Rejected):
         taken = address(text, utf8=True, bad="5.1.3")
         assert taken.isprintable() and "@" in taken and "<" not in taken.replace('"', "").split("@")[-1]
-
-
-def parameters(text: str) -> MailParameters:
-    return mail_parameters(argument(f"FROM:<a@b.c>{text}", "FROM").parameters)
-
-
-def test_mail_parameters() -> None:
-    assert parameters("") == MailParameters(0, False)
-    assert parameters(" SIZE=1000 BODY=8BITMIME SMTPUTF8") == MailParameters(1000, True)
-    assert parameters("  size=0   body=7bit ") == MailParameters(0, False)
-    assert parameters(" AUTH=<>") == MailParameters()
-    assert parameters(" AUTH=e+3Dmc2@example.com") == MailParameters()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [" SIZE", " SIZE=", " SIZE=-1", " SIZE=1e3", f" SIZE={'9' * 21}", " BODY=BINARYMIME", " SMTPUTF8=1",
-     " SIZE=1 SIZE=2", " =x", " SIZE==1", " AUTH=+zz", " SIZE=١"],
-)  # fmt: skip
-def test_malformed_mail_parameters(text: str) -> None:
-    with pytest.raises(Rejected) as caught:
-        parameters(text)
-    assert (caught.value.reply.code, caught.value.reply.enhanced) == (501, "5.5.4")
-
-
-@pytest.mark.parametrize("text", [" RET=HDRS", " REQUIRETLS", " BDAT", " MT-PRIORITY=3"])
-def test_unknown_parameters(text: str) -> None:
-    with pytest.raises(Rejected) as caught:
-        parameters(text)
-    assert (caught.value.reply.code, caught.value.reply.enhanced) == (555, "5.5.4")
-
-
-def test_rcpt_knows_none() -> None:
-    check(argument("TO:<a@b.c> ", "TO").parameters, {})
-    with pytest.raises(Rejected) as caught:
-        check(argument("TO:<a@b.c> NOTIFY=NEVER", "TO").parameters, {})
-    assert caught.value.reply.code == 555

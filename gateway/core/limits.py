@@ -87,7 +87,8 @@ class Limits:
     graph_patience: float = 120.0  # seconds all tries of one call together
     change_log: int = 65_536  # changes an index remembers for laggards
     # -- SMTP --
-    recipients: int = 500  # 452 4.5.3 beyond
+    recipients: int = 500  # 452 4.5.3 beyond; LIMITS announces it
+    transactions: int = 10_000  # of one connection, LIMITS announces it (RFC 9422): 421 4.5.3 beyond
     message: int = 35 * MIB  # (config) octets of one submission, SIZE announces it
 
 

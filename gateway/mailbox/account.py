@@ -379,6 +379,9 @@ class MailboxAccount:
     async def submit(self, envelope: Envelope, spool: Spool) -> str:
         return await submit.submit(self.ctx, envelope, spool.read())
 
+    async def heard(self, queue_id: str) -> None:
+        """Nothing is kept of it here."""
+
 
 def _info(entry: Entry, use: SpecialUse | None, subscribed: set[str]) -> MailboxInfo:
     return MailboxInfo(

@@ -19,6 +19,7 @@ from aiosmtpd.smtp import SMTP
 
 from gateway.core.errors import GatewayError
 from gateway.smtp.auth import RESPONSE_OCTETS
+from gateway.smtp.door import SUBMISSION, Door, Terms
 from gateway.smtp.input import Input
 from gateway.smtp.replies import (
     LOCAL_ERROR,
@@ -42,8 +43,10 @@ HANDSHAKE = 30.0  # seconds a TLS handshake may take
 LINE = 512
 LINES = {
     "AUTH": RESPONSE_OCTETS + LINE,
-    "MAIL": LINE + 26 + 17 + 10 + 500,  # SIZE (RFC 1870), BODY (6152), SMTPUTF8 (6531), AUTH (4954)
-    "RCPT": LINE + 500,  # an international address of 320 characters has more octets than that
+    # SIZE (RFC 1870), BODY (6152), SMTPUTF8 (6531), AUTH (4954), RET and ENVID (3461), HOLDUNTIL (4865)
+    "MAIL": LINE + 26 + 17 + 10 + 500 + 9 + 107 + 34,
+    # An international address of 320 characters has more octets than that; NOTIFY and ORCPT (RFC 3461)
+    "RCPT": LINE + 500 + 29 + 507,
 }
 _WORD = re.compile(r"[A-Za-z0-9]{1,20}")
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -54,11 +57,14 @@ class Connection(SMTP):
 
     line_length_limit = CHUNK // 2  # asyncio's reader stops the socket at twice this
 
-    def __init__(self, server: SubmissionServer) -> None:
+    terms: Terms = SUBMISSION
+
+    def __init__(self, server: SubmissionServer, door: Door) -> None:
         self.server = server
+        self.door = door
         self.limits = server.limits
         self.peer_address = ""
-        self.authenticated = False
+        self.authenticated = False  # or its address is enough: it may take its time
         self.data_until: float | None = None  # monotonic; while a message comes in
         self.input = Input(
             self._octets, line_limit=max(LINES.values()), junk_limit=server.limits.command_total
@@ -83,6 +89,11 @@ class Connection(SMTP):
         """Whether TLS is up."""
         transport: asyncio.BaseTransport | None = self.transport
         return transport is not None and transport.get_extra_info("ssl_object") is not None
+
+    def enter(self, terms: Terms) -> None:
+        """The peer may come in, on these terms."""
+        self.terms = terms
+        self.authenticated = bool(terms.account)
 
     # -- asyncio.Protocol --
 
@@ -203,6 +214,12 @@ class Connection(SMTP):
 
     # -- the session --
 
+    async def heard(self) -> None:
+        """The peer has gone on: whatever was said to it last has arrived."""
+
+    async def ended(self) -> None:
+        """Give back what the session holds. Called once, whatever ended it."""
+
     async def _handle_client(self) -> None:
         """The connection's one task, started by `connection_made`."""
         refusal = self.server.admit(self)
@@ -221,6 +238,7 @@ class Connection(SMTP):
             log.error("smtp.session", error=type(error).__name__)
         finally:
             watch.cancel()
+            await self.ended()
             self.server.dismiss(self)
             await self._leave(last)
 
@@ -237,7 +255,9 @@ class Connection(SMTP):
     async def _one_command(self) -> Reply | None:
         """None: it has been answered."""
         try:
-            await self._execute(await self.line())
+            line = await self.line()
+            await self.heard()
+            await self._execute(line)
         except Rejected as rejected:
             return rejected.reply
         except GatewayError as error:

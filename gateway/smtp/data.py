@@ -1,11 +1,13 @@
-"""A message's octets off the wire: dot-stuffing undone in chunks, straight into the spool (RFC 5321 4.5.2).
+"""A message's octets off the wire, straight into the spool: DATA with its dot-stuffing undone in chunks (RFC 5321
+section 4.5.2), BDAT as it comes (RFC 3030).
 
-The one end of data is CRLF "." CRLF. `<LF>.<LF>`, `<LF>.<CRLF>`, `<CR>.<CR>` and their kin are data, kept as
-they are: what one program takes for the end and another for text is how a second message is smuggled
-inside a first (RFC 5321 section 4.1.1.4).
+The one end of DATA is CRLF "." CRLF. A line of one dot between any other line ends, `<LF>.<LF>`, `<LF>.<CRLF>`,
+`<CR>.<CR>` and their kin, is what one program takes for the end and another for text: that is how a second message is
+smuggled inside a first (RFC 5321 section 4.1.1.4). Here it is no end, and the message it stands in is refused
+(decision 38).
 
 Bare LF and lines of any length, which devices send, pass. Senders that end lines with LF double the dots there,
-too (smtplib does, given octets): behind a bare LF two dots become one, a single dot stays.
+too (smtplib does, given octets): behind a bare LF two dots become one.
 """
 
 from __future__ import annotations
@@ -13,14 +15,16 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-from gateway.core.errors import TooBig
+from gateway.core.errors import SubmissionRefused, TooBig
 from gateway.mailbox.values import Spool
 from gateway.smtp.replies import Farewell
 
 _END = b"\r\n.\r\n"
-# Beginnings of what must be seen whole, longest first.
-_STARTS = (*(_END[:n] for n in range(len(_END) - 1, 0, -1)), b"\n.", b"\n")
+# Beginnings of what must be seen whole: the end, a doubled dot behind LF, a dot between two line ends.
+_UNSURE = re.compile(rb"(?:\r?\n|\r)(?:\.\r?)?\Z")
 _DOUBLED = re.compile(rb"(?<!\r)\n\.\.")
+# The last octet of a true end decides, so its first four alone are no false one.
+_FALSE_END = re.compile(rb"(?<!\r)\n\.[\r\n]|\r\.[\r\n]|\r\n\.(?:\n|\r[^\n])")
 
 
 class Source(Protocol):
@@ -32,12 +36,13 @@ class Source(Protocol):
 
 class Undotter:
     """Feed it what comes, in any pieces; it returns text as soon as no later octet can change it. At most four
-    octets are held back, so the work is linear in the input however it is cut."""
+    octets are held back, so the work is linear in the input however it is cut. `smuggling`: there was a false end."""
 
-    __slots__ = ("_held", "_skip", "ended", "rest")
+    __slots__ = ("_held", "_skip", "ended", "rest", "smuggling")
 
     def __init__(self) -> None:
         self.ended = False
+        self.smuggling = False
         self.rest = b""  # what came behind the end: the next commands
         self._held = b"\r\n"  # the start of the data is the start of a line
         self._skip = 2  # ... whose line end is not part of the message
@@ -48,10 +53,18 @@ class Undotter:
         end = octets.find(_END)
         if end >= 0:
             self.ended, self.rest, self._held = True, octets[end + len(_END) :], b""
+            self._look_for_false_ends(octets[: end + 2])
             return self._text(octets[: end + 2])
-        cut = len(octets) - _unsure(octets)
+        self._look_for_false_ends(octets)
+        unsure = _UNSURE.search(octets, max(0, len(octets) - 4))
+        cut = unsure.start() if unsure else len(octets)
         self._held = octets[cut:]
         return self._text(octets[:cut])
+
+    def _look_for_false_ends(self, octets: bytes) -> None:
+        """Each stands whole in one piece with what was held back before it. Lines that begin with a dot are rare."""
+        if not self.smuggling and (b"\n." in octets or b"\r." in octets):
+            self.smuggling = _FALSE_END.search(octets) is not None
 
     def _text(self, stuffed: bytes) -> bytes:
         """Every line end in `stuffed` that a dot may follow is followed by it here, not in the next piece."""
@@ -64,37 +77,84 @@ class Undotter:
         return text
 
 
-def _unsure(octets: bytes) -> int:
-    """How many octets at the end could belong to what comes next."""
-    return next((len(start) for start in _STARTS if octets.endswith(start)), 0)
+class Filter(Protocol):
+    """What changes a message on its way; `smtp.rewriting.SentAs`."""
+
+    def feed(self, octets: bytes) -> bytes: ...
+    def end(self) -> bytes: ...
 
 
-async def receive(source: Source, spool: Spool, *, limit: int, patience: int) -> int:
-    """Reads up to the end of data and returns the message's size. What is over `limit` octets, or does not
-    find room in the spool, is read and dropped, then TooBig or the spool's error is raised, whatever that is:
-    a peer listens only when it has sent everything, and a message's rest must not be read as commands. Beyond
-    `patience` octets it is cut off."""
-    undotter, size = Undotter(), 0
-    fault: Exception | None = None
-    while not undotter.ended:
-        text = undotter.feed(await source.chunk())
-        size += len(text)
-        if size > patience:
+class Intake:
+    """A message on its way into its spool, through a filter if there is one. What is over `limit` octets, or finds no
+    room in the spool, is dropped and `fault` says why: a peer listens only when it has sent everything, and a message's
+    rest must not be read as commands. Beyond `patience` octets it is cut off."""
+
+    __slots__ = ("_filter", "_limit", "_patience", "fault", "size", "spool")
+
+    def __init__(self, spool: Spool, filter: Filter | None = None, *, limit: int, patience: int) -> None:
+        self.spool = spool
+        self._filter = filter
+        self.size = 0  # octets that came
+        self.fault: Exception | None = None
+        self._limit = limit
+        self._patience = patience
+
+    def expect(self, octets: int) -> None:
+        """So many are to come: Farewell if they are beyond all patience."""
+        if self.size + octets > self._patience:
             raise Farewell(552, "5.3.4", "Message far too big")
-        if fault is None:
-            fault = await _kept(spool, text) if size <= limit else TooBig("Message too big")
-            if fault is not None:
-                await spool.close()
-    source.put_back(undotter.rest)
-    if fault is not None:
-        raise fault
-    return size
+
+    async def take(self, text: bytes) -> None:
+        self.expect(len(text))
+        self.size += len(text)
+        if self.size > self._limit:
+            await self.refuse(TooBig("Message too big"))
+        await self._keep(text if self._filter is None else self._filter.feed(text))
+
+    async def _keep(self, text: bytes) -> None:
+        if text and self.fault is None:
+            await self.refuse(await _kept(self.spool, text))
+
+    async def refuse(self, fault: Exception | None) -> None:
+        """Nothing more is kept."""
+        if fault is not None and self.fault is None:
+            self.fault = fault
+            await self.spool.close()
+
+    async def finish(self) -> None:
+        """The message is whole, or `fault` is raised, whatever that is."""
+        if self._filter is not None:
+            await self._keep(self._filter.end())
+        if self.fault is not None:
+            raise self.fault
 
 
 async def _kept(spool: Spool, text: bytes) -> Exception | None:
     try:
-        if text:
-            await spool.write(text)
+        await spool.write(text)
     except Exception as error:
         return error
     return None
+
+
+async def receive(source: Source, intake: Intake) -> None:
+    """Reads up to the end of data; raises what went wrong with the message. SubmissionRefused for a false end."""
+    undotter = Undotter()
+    while not undotter.ended:
+        await intake.take(undotter.feed(await source.chunk()))
+    source.put_back(undotter.rest)
+    if undotter.smuggling:
+        await intake.refuse(
+            SubmissionRefused(554, "5.6.0", "A line of one dot between line ends that are not both CRLF")
+        )
+    await intake.finish()
+
+
+async def receive_chunk(source: Source, octets: int, intake: Intake) -> None:
+    """Reads so many octets; what went wrong is kept in `intake` (RFC 3030 section 2)."""
+    intake.expect(octets)
+    while octets:
+        piece = await source.chunk()
+        source.put_back(piece[octets:])
+        await intake.take(piece[:octets])
+        octets -= min(octets, len(piece))

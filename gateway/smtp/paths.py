@@ -1,5 +1,5 @@
-"""The arguments of MAIL and RCPT: a path and parameters (RFC 5321 sections 4.1.2 and 4.5.3.1; RFC 1870, 6152, 6531,
-4954 section 5).
+"""The arguments of MAIL and RCPT: a path, and the words behind it (RFC 5321 sections 4.1.2 and 4.5.3.1). What the
+words mean is in `parameters`.
 
 Tolerant of what devices send: blanks around the path, a path without angle brackets, dots in odd places. A
 source route is accepted and dropped (RFC 5321 appendix C).
@@ -67,33 +67,3 @@ def address(path: str, *, utf8: bool, bad: str) -> str:
     if not _ADDRESS.fullmatch(spec) or not spec.isprintable() or len(spec.encode()) > _ADDRESS_OCTETS:
         raise Rejected(553, bad, "Malformed address")
     return spec
-
-
-@dataclass(frozen=True, slots=True)
-class MailParameters:
-    """`size` in octets, 0 if not announced."""
-
-    size: int = 0
-    utf8: bool = False
-
-
-_VALUES = {
-    "SIZE": re.compile(r"[0-9]{1,20}"),
-    "BODY": re.compile(r"7BIT|8BITMIME", re.IGNORECASE),
-    "AUTH": re.compile(r"(?:[\x21-\x2a\x2c-\x7e]|\+[0-9A-F]{2})+"),  # who sent it first: read, not believed
-    "SMTPUTF8": re.compile(""),
-}
-
-
-def mail_parameters(given: Mapping[str, str | None]) -> MailParameters:
-    check(given, _VALUES)
-    return MailParameters(int(given.get("SIZE") or 0), "SMTPUTF8" in given)
-
-
-def check(given: Mapping[str, str | None], known: Mapping[str, re.Pattern[str]]) -> None:
-    """555 for what is not known, 501 for a value that is none."""
-    for name, value in given.items():
-        if name not in known:
-            raise Rejected(555, "5.5.4", "Parameter not recognized")
-        if not known[name].fullmatch(value or ""):
-            raise Rejected(501, "5.5.4", f"Bad value of {name}")

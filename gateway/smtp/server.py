@@ -11,6 +11,7 @@ from typing import Protocol
 from gateway.core.limits import DEFAULT_LIMITS, Limits
 from gateway.mailbox.api import Accounts
 from gateway.smtp.connection import HANDSHAKE, Connection
+from gateway.smtp.door import Door, NoQuotas, OpenDoor, Quotas, Terms
 from gateway.smtp.handler import Submission
 from gateway.smtp.replies import Farewell, Reply
 
@@ -20,6 +21,7 @@ BACKLOG = 512  # connections the kernel keeps until accepted: a fleet of devices
 class Clock(Protocol):
     """Time as an argument; tests move it."""
 
+    def time(self) -> float: ...
     def monotonic(self) -> float: ...
     async def sleep(self, seconds: float) -> None: ...
 
@@ -32,6 +34,7 @@ class SmtpSettings:
     allow_plaintext: bool = False  # AUTH without TLS; for loopback only
     command_timeout: float = 300.0  # seconds for the next octets of the peer, RFC 5321 section 4.5.3.2.7
     data_timeout: float = 3600.0  # seconds for one message: a slow line may, a slow attacker may not
+    longest_hold: int = 0  # seconds FUTURERELEASE may ask for; 0: it is not offered
     grace: float = 5.0  # seconds a running command gets at shutdown, and a closing socket to take its octets
 
 
@@ -40,7 +43,7 @@ class Counters:
     """What metrics read. Only counts: nothing here names a user or a message."""
 
     connections: int = 0  # accepted, ever
-    refused: int = 0  # over a cap
+    refused: int = 0  # over a cap, or from where nobody may come
     logins: int = 0
     failed_logins: int = 0
     octets_in: int = 0
@@ -54,9 +57,16 @@ class SubmissionServer:
     `counters` holds what metrics read; `open_connections` how many there are now."""
 
     def __init__(
-        self, accounts: Accounts, settings: SmtpSettings, clock: Clock, limits: Limits = DEFAULT_LIMITS
+        self,
+        accounts: Accounts,
+        settings: SmtpSettings,
+        clock: Clock,
+        limits: Limits = DEFAULT_LIMITS,
+        *,
+        quotas: Quotas | None = None,
     ) -> None:
         self.accounts = accounts
+        self.quotas = quotas or NoQuotas()
         self.settings = settings
         self.clock = clock
         self.limits = limits
@@ -75,15 +85,23 @@ class SubmissionServer:
         return len(self._connections)
 
     async def start(
-        self, host: str, port: int, tls: ssl.SSLContext | None = None, *, implicit: bool = False
+        self,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None = None,
+        *,
+        implicit: bool = False,
+        door: Door | None = None,
     ) -> int:
         """Listen; returns the port, which matters if 0 was asked for. `tls` with `implicit`: TLS from the
-        first octet (RFC 8314); without: what STARTTLS offers on every plain port of this server."""
+        first octet (RFC 8314); without: what STARTTLS offers on every plain port of this server. `door`: whom the port
+        is for; without one, whoever can log in."""
+        way_in = door or OpenDoor(Terms(login_in_clear=self.settings.allow_plaintext))
         if tls is not None and not implicit:
             self.tls = tls
         wrap = tls if implicit else None
         server = await asyncio.get_running_loop().create_server(
-            lambda: Submission(self), host, port, ssl=wrap, backlog=BACKLOG,
+            lambda: Submission(self, way_in), host, port, ssl=wrap, backlog=BACKLOG,
             ssl_handshake_timeout=HANDSHAKE if wrap else None,
         )  # fmt: skip
         self._servers.append(server)
@@ -120,12 +138,16 @@ class SubmissionServer:
         self.counters.connections += 1
         if self._stopping:
             return _shutdown().reply
+        terms = connection.door.terms(connection.peer_address)
+        if terms is None:
+            return self._refuse("Your address has no business here", 554, "5.7.1")
         if len(self._connections) >= self.limits.connections:
             return self._refuse("Too many connections")
         if self._addresses[connection.peer_address] >= self.limits.connections_per_address:
             return self._refuse("Too many connections from your address")
         self._addresses[connection.peer_address] += 1
         self._connections[connection] = asyncio.current_task()
+        connection.enter(terms)
         return None
 
     def log_in(self, connection: Connection, user: str) -> None:
@@ -144,9 +166,9 @@ class SubmissionServer:
         if not self._addresses[connection.peer_address]:
             del self._addresses[connection.peer_address]
 
-    def _refuse(self, text: str) -> Reply:
+    def _refuse(self, text: str, code: int = 421, enhanced: str = "4.7.0") -> Reply:
         self.counters.refused += 1
-        return Reply(421, "4.7.0", text)
+        return Reply(code, enhanced, text)
 
 
 def _shutdown() -> Farewell:
