@@ -11,30 +11,14 @@ import re
 from collections.abc import Iterator
 
 from gateway.mime.header import Field, field, fold_field, header_end, split
+from gateway.mime.lineends import crlf as crlf
 from gateway.mime.part import Part, scan
 from gateway.mime.transfer import qp_octets
 
-_LINE_END = re.compile(rb"\r+\n?|\n")
 _MSG_ID = re.compile(rb"<[^<>\s]+>")
 _LINE_OCTETS = 76  # RFC 2045 section 6.8
 _SEALED = frozenset({b"signed", b"encrypted"})
 _SMIME = frozenset({b"pkcs7-mime", b"x-pkcs7-mime"})
-
-
-def crlf(raw: bytes) -> bytes:
-    """Every line end as CRLF: bare LF, bare CR, and CRs before a CRLF that some gateways add. Returns `raw`
-    itself if there is nothing to do."""
-    pairs = raw.count(b"\r\n")
-    if raw.count(b"\r") == pairs:
-        if raw.count(b"\n") == pairs:
-            return raw
-        return raw.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-    return _LINE_END.sub(_one_or_each, raw)
-
-
-def _one_or_each(match: re.Match[bytes]) -> bytes:
-    end = match[0]
-    return b"\r\n" if end.endswith(b"\n") else b"\r\n" * len(end)
 
 
 def add_header(raw: bytes, name: bytes, value: bytes) -> bytes:

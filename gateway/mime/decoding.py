@@ -18,12 +18,14 @@ from dataclasses import dataclass, field
 
 from gateway.core.limits import KIB
 from gateway.mime.charset import is_wide
+from gateway.mime.lineends import mended
 from gateway.mime.params import parameter
 from gateway.mime.part import Part
 from gateway.mime.section import Source, read
 from gateway.mime.transfer import base64_octets, qp_octets
 
 WINDOW = 256 * KIB  # octets of the message looked at at once
+PIECE = 64 * KIB  # the same, where nothing is noted
 KNOWN = frozenset((b"7bit", b"8bit", b"binary", b"base64", b"quoted-printable"))
 
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
@@ -104,6 +106,21 @@ def decoded(source: Source, part: Part, known: Survey, start: int, end: int) -> 
         at += len(octets)
         if piece:
             yield piece
+
+
+def plain(source: Source, part: Part, *, bare: bool = False) -> Iterator[bytes]:
+    """The part's octets with its encoding undone and nothing else: what a file was before it was attached. `bare`:
+    line ends are mended first, as they stand in the message."""
+    blocks: Iterator[bytes] = (
+        read(source, at, min(at + PIECE, part.end)) for at in range(part.body, part.end, PIECE)
+    )
+    carry, encoding = b"", b"" if part.children else part.encoding
+    for block in mended(blocks) if bare and encoding != b"base64" else blocks:
+        octets, carry = _undone(carry + block, encoding, last=False)
+        if octets:
+            yield octets
+    if carry:
+        yield _undone(carry, encoding, last=True)[0]
 
 
 def _window(source: Source, part: Part, state: _State) -> tuple[bytes, _State]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from gateway.core.limits import DEFAULT_LIMITS, Limits
 from gateway.mime.header import Fields
+from gateway.mime.pages import Pages
 from gateway.mime.params import media_type, parameter, parse_value, token
 
 
@@ -60,13 +61,16 @@ _EMPTY_LINE = re.compile(rb"\n\r?\n")
 _LANGUAGES = re.compile(rb"[A-Za-z0-9*-]{1,64}")
 
 
-def scan(message: bytes, limits: Limits = DEFAULT_LIMITS) -> Part:
+_DELIMITER = 128 * 1024  # octets looked at of a line that may be one: no parameter is as long
+
+
+def scan(message: bytes | Pages, limits: Limits = DEFAULT_LIMITS) -> Part:
     """The tree of `message`. Never raises: whatever is malformed becomes the nearest legal reading,
     bounded by `limits.mime_depth` and `limits.mime_parts`. Linear time.
 
     A multipart without a single delimiter holds one text/plain part, all of it; a container beyond the bounds
     is application/octet-stream; parts beyond the bound are left out of the tree (their octets stay in the
-    message). `lines` counts line ends, as Dovecot and Cyrus do.
+    message). `lines` counts line ends, as Dovecot and Cyrus do; of `Pages` they are not counted.
     """
     return _Scanner(message, limits).run()
 
@@ -85,8 +89,8 @@ class _Open:
 class _Lines:
     """How many LFs come before a position; cheap, for positions are asked for nearly in order."""
 
-    def __init__(self, message: bytes) -> None:
-        self._message = message
+    def __init__(self, message: bytes | Pages) -> None:
+        self._message = message if isinstance(message, bytes) else b""
         self._at = self._count = 0
 
     def before(self, at: int) -> int:
@@ -99,7 +103,7 @@ class _Lines:
 
 
 class _Scanner:
-    def __init__(self, message: bytes, limits: Limits) -> None:
+    def __init__(self, message: bytes | Pages, limits: Limits) -> None:
         self._message = message
         self._limits = limits
         self._lines = _Lines(message)
@@ -139,7 +143,7 @@ class _Scanner:
 
     def _delimiter(self, start: int, end: int) -> tuple[_Open, bool] | None:
         """The multipart whose delimiter the line [start, end) is, and whether it is its last one."""
-        text = self._message[start + 2 : end].rstrip()
+        text = self._message[start + 2 : min(end, start + _DELIMITER)].rstrip()
         if (found := self._active.get(text)) is not None:
             return found, False
         if text.endswith(b"--") and (found := self._active.get(text[:-2])) is not None:
@@ -168,10 +172,10 @@ class _Scanner:
         if start == 0 and self._message.startswith((b"\n", b"\r\n")):
             return self._message.index(b"\n") + 1
         at, pattern = max(start - 1, 0), _HEADER_STOP if self._active else _EMPTY_LINE
-        while (match := pattern.search(self._message, at)) is not None:
-            if match[0][-1:] == b"\n":
-                return match.end()
-            at = match.start() + 1
+        while (found := _search(pattern, self._message, at)) is not None:
+            if self._message[found[1] - 1 : found[1]] == b"\n":
+                return found[1]
+            at = found[0] + 1
             if self._delimiter(at, self._line_end(at)):
                 return at
         return len(self._message)
@@ -220,6 +224,13 @@ class _Scanner:
             frame.children.append(Part(part.body, part.body, part.end, params=_US_ASCII, lines=newlines))
         part.children = tuple(frame.children)
         return part
+
+
+def _search(pattern: re.Pattern[bytes], message: bytes | Pages, at: int) -> tuple[int, int] | None:
+    if isinstance(message, Pages):
+        return message.search(pattern, at)
+    match = pattern.search(message, at)
+    return None if match is None else match.span()
 
 
 def _described(header: bytes, start: int, body: int, *, in_digest: bool) -> Part:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
 
 from gateway.mime.header import fields_matching
+from gateway.mime.pages import Octets as Octets
 from gateway.mime.part import Part
 
 
@@ -41,14 +41,6 @@ class Section:
         if not self.fields:
             return pieces
         return pieces + b" (" + b" ".join(self.fields) + b")"
-
-
-class Octets(Protocol):
-    """A message's octets, wherever they are kept."""
-
-    def read(self, start: int, end: int) -> bytes:
-        """Octets start..end (end exclusive), short at the end of the message."""
-        ...
 
 
 Source = bytes | Octets
