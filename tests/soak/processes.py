@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ allow_plaintext = true
 port = 0
 [log]
 level = "warning"
+"""
+ACCOUNT = """\
 [[accounts]]
 user = "{user}"
 password_hash = "{password_hash}"
@@ -130,7 +132,9 @@ def _trust(ca_file: str) -> Any:
 class Lab:
     """Both processes over one folder. Use as a context manager."""
 
-    def __init__(self, folder: Path, *, rtt_ms: float, service_ms: float) -> None:
+    def __init__(
+        self, folder: Path, *, rtt_ms: float, service_ms: float, users: Sequence[str] = (ALICE,)
+    ) -> None:
         self.folder = folder
         self.emulator = Process(
             folder, "emulator", "emulator", "--http", "--port=0", "--messages=0", f"--rtt-ms={rtt_ms}",
@@ -139,12 +143,8 @@ class Lab:
         self.mailbox = Mailbox(self.emulator.told)
         config = folder / "gateway.toml"
         config.write_text(
-            CONFIG.format(
-                **self.emulator.told,
-                state=folder / "state",
-                user=ALICE,
-                password_hash=hash_password(PASSWORD),
-            )
+            CONFIG.format(**self.emulator.told, state=folder / "state")
+            + "".join(ACCOUNT.format(user=user, password_hash=hash_password(PASSWORD)) for user in users)
         )
         self.gateway = Process(folder, "gateway", "serve", "--config", str(config))
 
