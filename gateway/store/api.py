@@ -14,6 +14,7 @@ from typing import Protocol
 
 from gateway.core.types import AccountId, Flags, FolderId, MessageId, ModSeq, Uid
 from gateway.store.outgoing import Submissions
+from gateway.store.quotas import Quotas
 from gateway.store.syncing import Syncing
 
 
@@ -196,7 +197,7 @@ class JournalRow:
     created: int
 
 
-class Store(Submissions, Syncing, Protocol):
+class Store(Submissions, Syncing, Quotas, Protocol):
     # -- life --
     async def open(self) -> None:
         """Migrates. An unknown newer schema is a clear error."""

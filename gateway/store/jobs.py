@@ -29,6 +29,7 @@ from gateway.store.api import (
 from gateway.store.crypt import Vault
 from gateway.store.db import Connection, Engine
 from gateway.store.errors import Damaged, WrongKey
+from gateway.store.quotas import QuotaJobs
 from gateway.store.rows import account_key, find_messages
 from gateway.store.submissions import SubmissionJobs
 from gateway.store.walks import WalkJobs
@@ -39,7 +40,7 @@ BLOB_GRACE = 7 * 24 * 3600  # seconds an unreferenced blob is kept
 PROBE = b"graph-mail-gateway"  # sealed at creation: tells a wrong key before anything is written with it
 
 
-class JobStore(SubmissionJobs, WalkJobs):
+class JobStore(SubmissionJobs, WalkJobs, QuotaJobs):
     """`key`: 32 octets (`keyfile.load_or_create_key`). `clock`: seconds since 1970. `tombstones`: how many expunged
     UIDs a folder remembers for `since`. `text_octets`: how much of searchable texts is kept, 0 for none.
 

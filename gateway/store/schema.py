@@ -265,6 +265,18 @@ NODES = (
     "ALTER TABLE journal ADD COLUMN folder INTEGER NOT NULL DEFAULT 0",  # into which it puts messages
 )
 
+UNDELETED = ("ALTER TABLE local ADD COLUMN undeleted INTEGER NOT NULL DEFAULT 0",)
+
+QUOTAS = (
+    """CREATE TABLE quota (
+        name TEXT NOT NULL,      -- whose
+        span INTEGER NOT NULL,   -- seconds
+        began INTEGER NOT NULL,  -- of the span that is counted
+        used INTEGER NOT NULL,
+        PRIMARY KEY (name, span)
+    ) STRICT, WITHOUT ROWID""",
+)
+
 # The n-th brings schema n-1 to n.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     FIRST,
@@ -275,6 +287,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     SUBMISSIONS,
     SYNCING,
     NODES,
+    UNDELETED,
+    QUOTAS,
 )
 
 

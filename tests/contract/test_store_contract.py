@@ -1154,3 +1154,41 @@ async def test_the_octets_of_a_submission_are_kept_with_it(state: State) -> None
     await late.submission_drop(id)
     much_later = await state.open(NOW + 60 * 86400)
     assert await much_later.blob(address) is None
+
+
+# -- quotas --
+
+HOURLY = [(3600, 2), (86_400, 3)]
+
+
+async def test_a_quota_is_counted_by_the_hour_and_by_the_day(state: State) -> None:
+    start = NOW - NOW % 86_400
+    store = await state.open(start)
+    assert [await store.take_quota("a", HOURLY, 1) for _ in range(3)] == [True, True, False]
+    assert await store.take_quota("b", HOURLY, 1), "another's"
+    later = await state.open(start + 3600)
+    assert [await later.take_quota("a", HOURLY, 1) for _ in range(2)] == [True, False], "three a day"
+    tomorrow = await state.open(start + 86_400)
+    assert await tomorrow.take_quota("a", HOURLY, 2)
+
+
+async def test_a_quota_is_looked_at_and_given_back(state: State) -> None:
+    store = await state.open()
+    assert [await store.take_quota("a", HOURLY, 0) for _ in range(5)] == [True] * 5
+    assert await store.take_quota("a", HOURLY, 2) and not await store.take_quota("a", HOURLY, 0)
+    assert await store.take_quota("a", HOURLY, -1) and await store.take_quota("a", HOURLY, 1)
+    for _ in range(5):
+        assert await store.take_quota("a", HOURLY, -1)
+    assert await store.take_quota("a", HOURLY, 2) and not await store.take_quota("a", HOURLY, 1), "never below none"
+
+
+async def test_what_does_not_fit_everywhere_counts_nowhere(state: State) -> None:
+    store = await state.open()
+    assert not await store.take_quota("a", [(3600, 5), (86_400, 2)], 3)
+    assert await store.take_quota("a", [(3600, 5), (86_400, 2)], 2)
+
+
+async def test_a_quota_is_one_for_those_who_ask_at_once(state: State) -> None:
+    store = await state.open()
+    taken = await asyncio.gather(*(store.take_quota("a", [(3600, 3)], 1) for _ in range(8)))
+    assert sum(taken) == 3
