@@ -154,8 +154,7 @@ class Gateway:
 
     def unready(self) -> list[str]:
         """Reasons why `/readyz` says no."""
-        reasons = [] if self._listening else ["listeners are not open"]
-        return reasons + (["another gateway has taken over the database"] if self._store.taken_over else [])
+        return [] if self._listening else ["listeners are not open"]
 
     # -- what metrics read --
 
@@ -357,14 +356,14 @@ def _type_and_place(_: object, __: str, event: EventDict) -> EventDict:
 async def open_database(
     section: StoreSection, key: bytes, clock: Callable[[], float], text_octets: int
 ) -> JobStore:
-    """The PostgreSQL store, for this process alone. StartError, which never names the URL: a password may be in it."""
+    """The PostgreSQL store. StartError, which never names the URL: a password may be in it."""
     assert section.url is not None
     try:
         from gateway.store.postgres import PostgresStore  # asyncpg is an extra
     except ImportError as error:
         raise StartError("store.url needs asyncpg: pip install 'graph-mail-gateway[postgres]'") from error
     store = PostgresStore(
-        section.url.get_secret_value(), key=key, clock=clock, text_octets=text_octets, exclusive=True,
+        section.url.get_secret_value(), key=key, clock=clock, text_octets=text_octets,
         readers=section.connections // 2, writers=section.connections - section.connections // 2,
     )  # fmt: skip
     try:

@@ -1,4 +1,4 @@
-"""The PostgreSQL engine's own promises: reconnects, locks between processes, the fence, schema, errors, secrecy."""
+"""The PostgreSQL engine's own promises: reconnects, locks between processes, schema, errors, secrecy."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ import pytest
 import pytest_asyncio
 
 from gateway.core.errors import Unavailable
-from gateway.core.types import AccountId, Flags, FolderId, MessageId, ModSeq, SystemFlag
+from gateway.core.types import AccountId, FolderId, MessageId, ModSeq
 from gateway.store import dialect, schema
 from gateway.store.api import Facts, FolderUpsert, Store, Upsert
-from gateway.store.errors import SchemaTooNew, StoreError, WrongKey
+from gateway.store.errors import SchemaTooNew, WrongKey
 from tests import postgres_server
 from tests.postgres_server import Server
 
 pytest.importorskip("asyncpg")
 
-from gateway.store import pgguard
 from gateway.store.pgengine import TRIES
 from gateway.store.postgres import PostgresStore
 
@@ -105,7 +104,7 @@ async def test_a_connection_that_was_cut_is_made_anew_and_nobody_notices(
 
 async def test_a_server_that_is_away_is_unavailable_and_comes_back_with_all_that_was_answered() -> None:
     with postgres_server.own() as server:
-        store = make(server.database(), exclusive=True)
+        store = make(server.database())
         await store.open()
         key = await a_folder(store)
         await store.apply(key, [Upsert(A)], [])
@@ -116,7 +115,6 @@ async def test_a_server_that_is_away_is_unavailable_and_comes_back_with_all_that
         server.start()
         [row] = (await store.apply(key, [Upsert(MessageId("c"))], [])).rows
         assert (row.uid, [one.id for one in await store.messages(key)]) == (1002, ["a", "c"])
-        assert not store.taken_over
         await store.close()
 
 
@@ -310,59 +308,6 @@ async def test_whether_a_commit_took_place_is_nobodys_guess(store: PostgresStore
         await store._engine.write(job)
     assert len(runs) == 1
     assert await store.subscriptions(ME) == {"x"}
-
-
-# -- the fence --
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pgguard, "PATIENCE", 0)
-
-
-@pytest.mark.usefixtures("impatient")
-async def test_a_second_gateway_is_refused_until_the_first_has_gone(url: str) -> None:
-    first, second = make(url, exclusive=True), make(url, exclusive=True)
-    await first.open()
-    with pytest.raises(StoreError, match="another gateway"):
-        await second.open()
-    await first.subscribe(ME, "x", True)
-    await first.close()
-    again = make(url, exclusive=True)
-    await again.open()
-    assert await again.subscriptions(ME) == {"x"}
-    await again.close()
-
-
-async def test_who_lost_the_database_never_writes_again(url: str) -> None:
-    first, second = make(url, exclusive=True), make(url, exclusive=True)
-    await first.open()
-    key = await a_folder(first)
-    kick(url)  # the lock's connection as well: the network was away
-    await second.open()
-    with pytest.raises(Unavailable):
-        await first.apply(key, [Upsert(A, flags=Flags(SystemFlag.SEEN))], [])
-    assert first.taken_over
-    assert not second.taken_over
-    assert await second.messages(key) == []
-    await second.apply(key, [Upsert(A)], [])
-    assert [row.uid for row in await first.messages(key)] == [1001]
-    await first.close()
-    await second.close()
-
-
-@pytest.mark.usefixtures("impatient")
-async def test_who_had_the_lock_has_it_again_after_a_cut(url: str) -> None:
-    first, second = make(url, exclusive=True), make(url, exclusive=True)
-    await first.open()
-    kick(url)
-    assert first._engine.guard is not None
-    await asyncio.to_thread(first._engine.guard.renew)  # as its thread does now and then
-    with pytest.raises(StoreError, match="another gateway"):
-        await second.open()
-    await first.subscribe(ME, "x", True)
-    assert not first.taken_over
-    await first.close()
 
 
 # -- schema, keys, secrecy --

@@ -73,6 +73,9 @@ class MessageRow:
     modified: int
 
 
+ABSENT = "absent"  # no etag is spelt so
+
+
 @dataclass(slots=True)
 class Upsert:
     """A message as it now is in this folder. A new id gets a UID; a known one keeps it.
@@ -83,7 +86,9 @@ class Upsert:
     `new_generation` ends the old UID (tombstone), gives a new one and forgets facts, pin and original: the
     content changed (decision 4). None keeps what is stored; without `email_id` a new row derives its own.
     An exact size is never replaced by an estimate. `known_only`: nothing is done if the message is not in the
-    folder any more; it may have left while Graph was asked about it, and must not come back.
+    folder any more; it may have left while Graph was asked about it, and must not come back. `base`: what this was
+    decided upon, the etag the row had, or ABSENT; where it is another by now, or somebody is just putting messages
+    there, nothing is done either, and the id is in `Applied.passed`.
     """
 
     id: MessageId
@@ -99,6 +104,7 @@ class Upsert:
     uid: Uid | None = None
     new_generation: bool = False
     known_only: bool = False
+    base: str | None = None
 
 
 @dataclass(slots=True)
@@ -107,7 +113,7 @@ class Applied:
 
     `advanced`: this apply made that mod-sequence, one above the last. Otherwise it was so before: what made
     it is another's `Applied`, which may still be on its way to whoever gathers them. `born`: so many of the rows
-    are new.
+    are new. `passed`: ids of upserts that were decided on what is so no more; then no link was stored.
     """
 
     modseq: ModSeq
@@ -115,6 +121,7 @@ class Applied:
     gone: list[Uid] = field(default_factory=list)
     advanced: bool = False
     born: int = 0
+    passed: list[MessageId] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -179,11 +186,13 @@ class Facts:
 @dataclass(slots=True)
 class Local:
     """What Graph has no place for, keyed by immutable id, surviving any resync (invariant 6): the union of
-    verbs (\\Answered and $Forwarded at once) and machine keywords."""
+    verbs (\\Answered and $Forwarded at once), machine keywords, and whether the mark that Graph has for \\Deleted is
+    what an EXPUNGE left behind: then it counts for nothing (`undeleted`)."""
 
     answered: bool = False
     forwarded: bool = False
     keywords: frozenset[bytes] = frozenset()
+    undeleted: bool = False
 
 
 @dataclass(slots=True)
@@ -195,6 +204,7 @@ class JournalRow:
     kind: str
     payload: bytes  # msgpack/JSON, at most 64 KiB; bytes of messages live in blobs
     created: int
+    elsewhere: bool = False  # the work of another node that lives
 
 
 class Store(Submissions, Syncing, Quotas, Protocol):
@@ -379,7 +389,16 @@ class Store(Submissions, Syncing, Quotas, Protocol):
     async def put_local(self, account: AccountId, states: dict[MessageId, Local]) -> None: ...
 
     # -- journal --
-    async def journal_add(self, account: AccountId, kind: str, payload: bytes) -> int: ...
+    async def journal_add(self, account: AccountId, kind: str, payload: bytes, folder: int = 0) -> int:
+        """`folder`: into which it puts messages, so that no other node takes them in as new meanwhile."""
+        ...
+
     async def journal_update(self, id: int, payload: bytes) -> None: ...
     async def journal_done(self, id: int) -> None: ...
-    async def journal(self, account: AccountId) -> list[JournalRow]: ...
+    async def journal(self, account: AccountId) -> list[JournalRow]:
+        """All of the account's."""
+        ...
+
+    async def journal_claim(self, account: AccountId) -> None:
+        """Rows of nodes that are dead are this one's from now on."""
+        ...

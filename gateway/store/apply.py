@@ -6,12 +6,12 @@ is visible; otherwise the message gets a fresh one: a view can only append (RFC 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from gateway.core.objectid import object_id
 from gateway.core.types import MessageId, ModSeq, Uid
-from gateway.store.api import Applied, MessageRow, Upsert
+from gateway.store.api import ABSENT, Applied, MessageRow, Upsert
 from gateway.store.content import forget
 from gateway.store.db import Connection
 from gateway.store.errors import StoreError
@@ -48,6 +48,8 @@ class Draft:
     stale: list[MessageId] = field(default_factory=list)  # facts and pins of an old generation
     identities: dict[MessageId, str] = field(default_factory=dict)  # EMAILIDs that are not native, as known
     learnt: dict[MessageId, str] = field(default_factory=dict)  # those to be remembered
+    held: bool = False  # somebody is putting messages there
+    passed: list[MessageId] = field(default_factory=list)
 
     @property
     def next_modseq(self) -> ModSeq:
@@ -55,18 +57,28 @@ class Draft:
 
 
 def apply(
-    db: Connection, folder: int, upserts: Sequence[Upsert], gone: Sequence[MessageId], keep: int
+    db: Connection,
+    folder: int,
+    upserts: Sequence[Upsert],
+    gone: Sequence[MessageId],
+    keep: int,
+    held: Callable[[Connection, int], bool] = lambda db, folder: False,
 ) -> Applied:
-    """`gone` first, then `upserts` in order. Keeps at most `keep` tombstones."""
+    """`gone` first, then `upserts` in order. Keeps at most `keep` tombstones. `held`: whether somebody is putting
+    messages into the folder."""
     draft = _read(db, folder, [*gone, *(upsert.id for upsert in upserts)])
     draft.identities = known(
         db, draft.account, [upsert.id for upsert in upserts if upsert.id not in draft.rows]
     )
+    if any(upsert.base == ABSENT and upsert.id not in draft.rows for upsert in upserts):
+        draft.held = held(db, folder)
     for id in gone:
         _remove(draft, id)
     for upsert in upserts:
         _put(draft, upsert)
-    return _write(db, draft, keep)
+    applied = _write(db, draft, keep)
+    applied.passed = draft.passed
+    return applied
 
 
 def _read(db: Connection, folder: int, ids: Sequence[MessageId]) -> Draft:
@@ -89,7 +101,9 @@ def _remove(draft: Draft, id: MessageId) -> None:
 
 def _put(draft: Draft, upsert: Upsert) -> None:
     row = draft.rows.get(upsert.id)
-    if row is None:
+    if not _as_decided(draft, row, upsert.base):
+        draft.passed.append(upsert.id)
+    elif row is None:
         if not upsert.known_only:
             _begin(draft, upsert, NEW)
     elif upsert.new_generation:
@@ -99,6 +113,14 @@ def _put(draft: Draft, upsert: Upsert) -> None:
         _begin(draft, upsert, (*kept[:3], 0, 0, "", upsert.thread_id or kept[6], *kept[7:]))
     else:
         _update(draft, row, upsert)
+
+
+def _as_decided(draft: Draft, row: MessageRow | None, base: str | None) -> bool:
+    if base is None:
+        return True
+    if base == ABSENT:
+        return row is None and not draft.held
+    return row is not None and row.etag == base
 
 
 def _begin(draft: Draft, upsert: Upsert, base: Content) -> None:

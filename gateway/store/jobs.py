@@ -11,7 +11,8 @@ from functools import partial
 
 from gateway.core.types import AccountId, FolderId, MessageId, ModSeq, Uid
 from gateway.store import apply as applying
-from gateway.store import blobs, content, folders, gaps, journal, messages, notes, sortblocks, texts, walks
+from gateway.store import blobs, content, folders, gaps, messages, notes, sortblocks, texts, walks
+from gateway.store.announcing import Silent
 from gateway.store.api import (
     Applied,
     Counts,
@@ -19,7 +20,6 @@ from gateway.store.api import (
     Facts,
     FolderRow,
     FolderUpsert,
-    JournalRow,
     Local,
     MessageRow,
     Pin,
@@ -29,6 +29,8 @@ from gateway.store.api import (
 from gateway.store.crypt import Vault
 from gateway.store.db import Connection, Engine
 from gateway.store.errors import Damaged, WrongKey
+from gateway.store.journal import JournalJobs
+from gateway.store.nodes import Topic
 from gateway.store.quotas import QuotaJobs
 from gateway.store.rows import account_key, find_messages
 from gateway.store.submissions import SubmissionJobs
@@ -40,7 +42,7 @@ BLOB_GRACE = 7 * 24 * 3600  # seconds an unreferenced blob is kept
 PROBE = b"graph-mail-gateway"  # sealed at creation: tells a wrong key before anything is written with it
 
 
-class JobStore(SubmissionJobs, WalkJobs, QuotaJobs):
+class JobStore(SubmissionJobs, WalkJobs, JournalJobs, QuotaJobs):
     """`key`: 32 octets (`keyfile.load_or_create_key`). `clock`: seconds since 1970. `tombstones`: how many expunged
     UIDs a folder remembers for `since`. `text_octets`: how much of searchable texts is kept, 0 for none.
 
@@ -56,16 +58,12 @@ class JobStore(SubmissionJobs, WalkJobs, QuotaJobs):
         self._clock = clock
         self._tombstones = tombstones
         self._text_octets = text_octets
+        self.speech = Silent()  # what other nodes hear of writes
 
     # -- life --
 
     async def open(self) -> None:
         raise NotImplementedError
-
-    @property
-    def taken_over(self) -> bool:
-        """Whether another process writes to this store now: nothing is written here any more."""
-        return False
 
     async def close(self) -> None:
         await self._engine.stop()
@@ -100,6 +98,7 @@ class JobStore(SubmissionJobs, WalkJobs, QuotaJobs):
 
         def job(db: Connection) -> list[FolderRow]:
             folders.put_folders(db, account, upserts, gone, now)
+            self.speech.news(db, account, Topic.TREE, [""] if upserts or gone else [], now)
             if link is not None:
                 folders.set_hierarchy_link(db, self._vault, account, link, now)
             return folders.folders(db, self._vault, account)
@@ -113,7 +112,11 @@ class JobStore(SubmissionJobs, WalkJobs, QuotaJobs):
         return await self._engine.read(lambda db: folders.subscriptions(db, account))
 
     async def subscribe(self, account: AccountId, name: str, on: bool) -> None:
-        await self._engine.write(lambda db: folders.subscribe(db, account, name, on), account)
+        def job(db: Connection) -> None:
+            folders.subscribe(db, account, name, on)
+            self.speech.news(db, account, Topic.SUBSCRIBED, [name], self._now())
+
+        await self._engine.write(job, account)
 
     async def rename_subscriptions(self, account: AccountId, source: str, target: str) -> None:
         await self._engine.write(
@@ -133,7 +136,11 @@ class JobStore(SubmissionJobs, WalkJobs, QuotaJobs):
     async def put_annotations(
         self, account: AccountId, folder: int | None, changes: Mapping[str, bytes | None]
     ) -> None:
-        await self._engine.write(lambda db: notes.put(db, self._vault, account, folder, changes), account)
+        def job(db: Connection) -> None:
+            notes.put(db, self._vault, account, folder, changes)
+            self.speech.news(db, account, Topic.ANNOTATED, changes, self._now(), folder or 0)
+
+        await self._engine.write(job, account)
 
     async def annotation_octets(self, account: AccountId) -> int:
         return await self._engine.read(lambda db: notes.octets(db, account))
@@ -165,8 +172,10 @@ class JobStore(SubmissionJobs, WalkJobs, QuotaJobs):
         self, folder: int, upserts: Sequence[Upsert], gone: Sequence[MessageId], *, link: str | None = None
     ) -> Applied:
         def job(db: Connection) -> Applied:
-            applied = applying.apply(db, folder, upserts, gone, self._tombstones)
-            self._link(db, folder, link)
+            held = partial(self.speech.held, now=self._now())
+            applied = applying.apply(db, folder, upserts, gone, self._tombstones, held)
+            self._link(db, folder, None if applied.passed else link)
+            self.speech.messages(db, folder, applied)
             return applied
 
         return await self._engine.write(job, folder)
@@ -209,6 +218,7 @@ class JobStore(SubmissionJobs, WalkJobs, QuotaJobs):
         def job(db: Connection) -> Applied:
             applied = messages.finish_first_sync(db, folder)
             self._link(db, folder, link)
+            self.speech.messages(db, folder, applied)
             return applied
 
         return await self._engine.write(job, folder)
@@ -344,24 +354,6 @@ class JobStore(SubmissionJobs, WalkJobs, QuotaJobs):
 
     async def put_local(self, account: AccountId, states: dict[MessageId, Local]) -> None:
         await self._engine.write(lambda db: content.put_local(db, account, states), account)
-
-    # -- journal --
-
-    async def journal_add(self, account: AccountId, kind: str, payload: bytes) -> int:
-        payload, now = journal.check(payload), self._now()
-        return await self._engine.write(
-            lambda db: journal.add(db, self._vault, account, kind, payload, now), account
-        )
-
-    async def journal_update(self, id: int, payload: bytes) -> None:
-        payload = journal.check(payload)
-        await self._engine.write(lambda db: journal.update(db, self._vault, id, payload))
-
-    async def journal_done(self, id: int) -> None:
-        await self._engine.write(lambda db: journal.done(db, id))
-
-    async def journal(self, account: AccountId) -> list[JournalRow]:
-        return await self._engine.read(lambda db: journal.rows(db, self._vault, account))
 
     def _now(self) -> int:
         return int(self._clock())

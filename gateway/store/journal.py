@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gateway.core.types import AccountId
+from gateway.store.announcing import Silent
 from gateway.store.api import JournalRow
 from gateway.store.crypt import Vault
-from gateway.store.db import Connection
+from gateway.store.db import Connection, Engine
 from gateway.store.rows import account_key, make_account
 
 PAYLOAD = 64 * 1024  # octets
@@ -17,9 +20,21 @@ def check(payload: bytes) -> bytes:
     return payload
 
 
-def add(db: Connection, vault: Vault, account: AccountId, kind: str, payload: bytes, now: int) -> int:
-    sql = "INSERT INTO journal (account, kind, payload, created) VALUES (?, ?, x'', ?) RETURNING id"
-    (id,) = db.execute(sql, (make_account(db, account), kind, now)).fetchone()
+def add(
+    db: Connection,
+    vault: Vault,
+    account: AccountId,
+    kind: str,
+    payload: bytes,
+    now: int,
+    node: int,
+    folder: int,
+) -> int:
+    (id,) = db.execute(
+        "INSERT INTO journal (account, kind, payload, created, node, folder) VALUES (?, ?, x'', ?, ?, ?)"
+        " RETURNING id",
+        (make_account(db, account), kind, now, node, folder),
+    ).fetchone()
     update(db, vault, id, payload)
     return int(id)
 
@@ -33,10 +48,50 @@ def done(db: Connection, id: int) -> None:
     db.execute("DELETE FROM journal WHERE id = ?", (id,))
 
 
-def rows(db: Connection, vault: Vault, account: AccountId) -> list[JournalRow]:
-    sql = "SELECT id, kind, payload, created FROM journal WHERE account = ? ORDER BY id"
-    found = db.execute(sql, (account_key(db, account),)).fetchall()
+def claim(db: Connection, account: AccountId, node: int) -> None:
+    db.execute(
+        "UPDATE journal SET node = ? WHERE account = ? AND node <> ? AND node NOT IN (SELECT id FROM node)",
+        (node, account_key(db, account), node),
+    )
+
+
+def rows(db: Connection, vault: Vault, account: AccountId, node: int) -> list[JournalRow]:
+    sql = (
+        "SELECT id, kind, payload, created, node <> ? AND node IN (SELECT id FROM node) FROM journal"
+        " WHERE account = ? ORDER BY id"
+    )
+    found = db.execute(sql, (node, account_key(db, account))).fetchall()
     return [
-        JournalRow(id, account, kind, vault.open(payload, f"journal/{id}"), created)
-        for id, kind, payload, created in found
+        JournalRow(id, account, kind, vault.open(payload, f"journal/{id}"), created, bool(elsewhere))
+        for id, kind, payload, created, elsewhere in found
     ]
+
+
+class JournalJobs:
+    """The journal's part of `api.Store`."""
+
+    _engine: Engine
+    _vault: Vault
+    _clock: Callable[[], float]
+    speech: Silent
+
+    async def journal_add(self, account: AccountId, kind: str, payload: bytes, folder: int = 0) -> int:
+        payload, now, node = check(payload), int(self._clock()), self.speech.node
+        return await self._engine.write(
+            lambda db: add(db, self._vault, account, kind, payload, now, node, folder), account
+        )
+
+    async def journal_update(self, id: int, payload: bytes) -> None:
+        payload = check(payload)
+        await self._engine.write(lambda db: update(db, self._vault, id, payload))
+
+    async def journal_done(self, id: int) -> None:
+        await self._engine.write(lambda db: done(db, id))
+
+    async def journal(self, account: AccountId) -> list[JournalRow]:
+        node = self.speech.node
+        return await self._engine.read(lambda db: rows(db, self._vault, account, node))
+
+    async def journal_claim(self, account: AccountId) -> None:
+        if node := self.speech.node:
+            await self._engine.write(lambda db: claim(db, account, node), account)

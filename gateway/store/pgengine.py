@@ -16,9 +16,9 @@ from typing import TypeVar
 
 from gateway.core.errors import Unavailable
 from gateway.store.db import Connection
+from gateway.store.nodes import Lease, fence
 from gateway.store.pgerrors import Verdict
-from gateway.store.pgguard import Guard
-from gateway.store.pgsession import Failed, Fenced, Session
+from gateway.store.pgsession import Failed, Session, fenced
 
 T = TypeVar("T")
 
@@ -27,21 +27,20 @@ RECONNECTS = 2  # how many of them may be for a lost connection: all idle ones d
 
 
 class PostgresEngine:
-    """`readers`, `writers`: connections at most, and one more where `exclusive`: then no second process may write,
-    `guard.lost` says whether one did take over."""
+    """`readers`, `writers`: connections at most. `node`: this one's number, 0 for none; what it writes is fenced off
+    once it was declared dead, or has lost the lease that the caller runs under (`nodes.fence`)."""
 
-    def __init__(self, url: str, *, readers: int, writers: int, exclusive: bool) -> None:
+    def __init__(self, url: str, *, readers: int, writers: int, node: Callable[[], int] = lambda: 0) -> None:
         self._url = url
         self._readers = readers
         self._lanes = writers
         self._writing: list[tuple[ThreadPoolExecutor, Session]] = []
         self._idle: SimpleQueue[Session] = SimpleQueue()
         self._pool: ThreadPoolExecutor | None = None
-        self._exclusive = exclusive
-        self.guard: Guard | None = None
+        self._node = node
 
     async def start(self, prepare: Callable[[Session], None]) -> None:
-        """`prepare` migrates. StoreError if another process has the database; Unavailable."""
+        """`prepare` migrates. StoreError; Unavailable."""
         self._pool = ThreadPoolExecutor(self._readers, "store-read")
         for _ in range(self._readers):
             self._idle.put(Session(self._url))
@@ -63,7 +62,7 @@ class PostgresEngine:
     async def write(self, job: Callable[[Connection], T], lane: object = None) -> T:
         self._open()
         executor, session = self._writing[hash(lane) % self._lanes]
-        return await self._call(executor, partial(self._write, session, job))
+        return await self._call(executor, partial(self._write, session, job, fence.get()))
 
     async def read(self, job: Callable[[Connection], T]) -> T:
         return await self._call(self._open(), partial(self._read, job))
@@ -83,11 +82,8 @@ class PostgresEngine:
 
     def _prepare(self, prepare: Callable[[Session], None]) -> None:
         session = self._writing[0][1]
-        self.guard = Guard(self._url) if self._exclusive else None
         try:
             prepare(session)
-            if self.guard is not None:
-                self.guard.take()
         except Failed as error:
             raise Unavailable(f"PostgreSQL: {error.__cause__ or error}") from error
 
@@ -98,8 +94,6 @@ class PostgresEngine:
         pool.shutdown()
         while not self._idle.empty():
             self._idle.get().close()
-        if self.guard is not None:
-            self.guard.release()
 
     def _read(self, job: Callable[[Connection], T]) -> T:
         session = self._idle.get()
@@ -108,15 +102,9 @@ class PostgresEngine:
         finally:
             self._idle.put(session)
 
-    def _write(self, session: Session, job: Callable[[Connection], T]) -> T:
-        guard = self.guard
-        if guard is None:
-            return self._persist(lambda: session.write(job, None))
-        try:
-            return self._persist(lambda: session.write(job, guard.number))
-        except Fenced:
-            guard.lost = True
-            raise
+    def _write(self, session: Session, job: Callable[[Connection], T], lease: Lease | None) -> T:
+        begin = fenced(self._node(), lease)
+        return self._persist(lambda: session.write(job, begin))
 
     def _persist(self, transaction: Callable[[], T]) -> T:
         reconnects = 0
@@ -128,6 +116,4 @@ class PostgresEngine:
                 reconnects += error.verdict is Verdict.LOST
                 if error.verdict is Verdict.UNAVAILABLE or reconnects > RECONNECTS:
                     break
-                if error.verdict is Verdict.LOST and self.guard is not None:
-                    self.guard.renew()
         raise Unavailable("Store cannot answer, try again") from last

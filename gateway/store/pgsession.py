@@ -8,7 +8,7 @@ never waits for the database.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Self, TypeVar
 
@@ -17,6 +17,7 @@ import asyncpg
 from gateway.core.errors import Unavailable
 from gateway.store import dialect
 from gateway.store.db import Connection
+from gateway.store.nodes import Lease
 from gateway.store.pgerrors import Verdict, verdict
 
 T = TypeVar("T")
@@ -27,7 +28,7 @@ SETTINGS = {
     "application_name": "graph-mail-gateway",
     "statement_timeout": "55000",  # milliseconds
     "lock_timeout": "10000",
-    "idle_in_transaction_session_timeout": "60000",  # who hangs with a folder's lock loses it
+    "idle_in_transaction_session_timeout": "20000",  # who hangs with a folder's lock loses it
     "tcp_keepalives_idle": "30",  # seconds: a node that vanished frees its locks within a minute
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",
@@ -37,8 +38,8 @@ DURABLE = (
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 )
 READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-FENCE = "SELECT 1 FROM fence WHERE number ="
 WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED"
+TELL = "SELECT pg_notify('gateway.' || current_schema(), $1)"
 
 
 class Failed(Exception):
@@ -50,7 +51,19 @@ class Failed(Exception):
 
 
 class Fenced(Unavailable):
-    """The fence has another number than ours: nothing is written here any more."""
+    """Another node has declared this one dead, or has taken the lease that the work depends on (`nodes.py`)."""
+
+
+def fenced(node: int, lease: Lease | None) -> str:
+    """What a writing transaction begins with: a look, under a share lock, whether this node still lives, and still has
+    the lease. Who declares it dead, or takes the lease, waits for those that have looked; those that look later see
+    it. Renewing the row is not in the way."""
+    if not node:
+        return ""
+    if lease is None:
+        return f"; SELECT 1 FROM node WHERE id = {node:d} FOR KEY SHARE"  # noqa: S608
+    held = f"lease.id = {lease.id:d} AND lease.node = {node:d} AND lease.number = {lease.number:d}"
+    return f"; SELECT 1 FROM node, lease WHERE node.id = {node:d} AND {held} FOR KEY SHARE OF node FOR SHARE OF lease"  # noqa: S608
 
 
 class Session:
@@ -66,11 +79,10 @@ class Session:
         """On one snapshot. Failed, Unavailable, and what the job raises."""
         return self._transaction(job, READ, writing=False)
 
-    def write(self, job: Callable[[Connection], T], fence: int | None) -> T:
-        """Failed: nothing was written. Unavailable: it may have been (the answer to COMMIT is missing), or this
-        process was fenced off."""
-        begin = WRITE if fence is None else f"{WRITE}; {FENCE} {fence:d} FOR SHARE"
-        return self._transaction(job, begin, writing=True)
+    def write(self, job: Callable[[Connection], T], fence: str) -> T:
+        """`fence`: as `fenced` has it. Failed: nothing was written. Unavailable: it may have been (the answer to
+        COMMIT is missing). Fenced."""
+        return self._transaction(job, WRITE + fence, writing=True)
 
     def wait(self, call: Callable[[Any], Awaitable[T]]) -> T:
         """One call outside of transactions. Failed."""
@@ -101,8 +113,9 @@ class Session:
             status = self._wait(lambda db: db.execute(begin))
             if status == "SELECT 0":
                 self._roll_back()
-                raise Fenced("Another gateway has taken over this database")
-            result = job(_Face(self, writing))
+                raise Fenced("Another gateway has taken over")
+            face = Face(self, writing)
+            result = job(face)
         except BaseException as error:
             failed = self._failed(error)
             self._roll_back()
@@ -110,14 +123,16 @@ class Session:
                 raise
             raise failed from error
         if writing:
-            self._commit()
+            self._commit(face.notes)
         else:
             self._roll_back()
         return result
 
-    def _commit(self) -> None:
+    def _commit(self, notes: Sequence[str]) -> None:
+        """With what other nodes are to hear, in the same round trip."""
+        said = "".join(f"{TELL.replace('$1', repr(note))}; " for note in notes)
         try:
-            status = self._wait(lambda db: db.execute("COMMIT"))
+            status = self._wait(lambda db: db.execute(said + "COMMIT"))
         except BaseException as error:
             failed = self._failed(error)
             self.discard()
@@ -176,11 +191,12 @@ class Session:
 
     async def _call(self, call: Callable[[Any], Awaitable[T]]) -> T:
         if self._db is None:
-            self._db = await _connect(self._url)
+            self._db = await connect(self._url)
         return await call(self._db)
 
 
-async def _connect(url: str) -> Any:
+async def connect(url: str) -> Any:
+    """A connection with our settings."""
     db = await asyncpg.connect(
         url, timeout=CONNECT, command_timeout=COMMAND, statement_cache_size=0, server_settings=SETTINGS
     )
@@ -194,13 +210,14 @@ async def _connect(url: str) -> Any:
     return db
 
 
-class _Face:
-    """`db.Connection` within one transaction."""
+class Face:
+    """`db.Connection` within one transaction. `notes`: said to other nodes when it commits, numbers and spaces only."""
 
-    __slots__ = ("_session", "_writing")
+    __slots__ = ("_session", "_writing", "notes")
 
     def __init__(self, session: Session, writing: bool) -> None:
         self._session, self._writing = session, writing
+        self.notes: list[str] = []
 
     def execute(self, sql: str, parameters: Any = (), /) -> Answer:
         return Answer(*self._session.fetch(sql, parameters, self._writing))

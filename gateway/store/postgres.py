@@ -9,50 +9,56 @@ from functools import partial
 from typing import Any
 
 from gateway.store import schema
+from gateway.store.announcing import Speaking
 from gateway.store.crypt import Vault
 from gateway.store.dialect import definition
 from gateway.store.errors import SchemaTooNew, StoreError
 from gateway.store.jobs import TEXT_OCTETS, TOMBSTONES, JobStore, check_key
+from gateway.store.nodejobs import NodeJobs
+from gateway.store.pgbeat import Beat
 from gateway.store.pgengine import PostgresEngine
 from gateway.store.pgsession import Session
 
+LEASE = 15.0  # seconds without a sign of life after which a node is dead
 ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(1196246341, hashtext(current_schema()))"
 OWN = (
     "CREATE TABLE IF NOT EXISTS schema_version (number BIGINT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS fence (number BIGINT NOT NULL)",
     "INSERT INTO schema_version SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM schema_version)",
-    "INSERT INTO fence SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM fence)",
 )
 
 
 class PostgresStore(JobStore):
     """`url`: `postgresql://user@host/database`, the server itself, not a pooler: prepared statements and locks live in
-    connections. `readers`, `writers`: connections at most. `exclusive`: no other process may write to this
-    database meanwhile; one more connection. The rest: `JobStore`."""
+    connections. `readers`, `writers`: connections at most. Several processes may use one database: each joins with
+    `beat`, one more connection, and `nodes` is what they agree by. The rest: `JobStore`."""
 
     _engine: PostgresEngine
+    speech: Speaking
 
     def __init__(
         self, url: str, *, key: bytes, clock: Callable[[], float], tombstones: int = TOMBSTONES,
-        readers: int = 4, writers: int = 4, text_octets: int = TEXT_OCTETS, exclusive: bool = False,
+        readers: int = 4, writers: int = 4, text_octets: int = TEXT_OCTETS, name: str = "", lease: float = LEASE,
     ) -> None:  # fmt: skip
-        engine = PostgresEngine(url, readers=readers, writers=writers, exclusive=exclusive)
+        speech = Speaking()
+        engine = PostgresEngine(url, readers=readers, writers=writers, node=lambda: speech.node)
         super().__init__(engine, key=key, clock=clock, tombstones=tombstones, text_octets=text_octets)
+        self.speech = speech
+        self.nodes = NodeJobs(engine, lambda: speech.node, speech.hint)
+        self.beat = Beat(url, speech, name=name, lease=lease)
 
     async def open(self) -> None:
-        """Also SchemaTooNew, WrongKey, and StoreError if another gateway has the database. Drops blobs that were
-        never adopted."""
+        """Also SchemaTooNew, WrongKey. Drops blobs that were never adopted."""
         await self._engine.start(partial(_prepare, vault=self._vault))
         await self._sweep_blobs()
 
-    @property
-    def taken_over(self) -> bool:
-        return self._engine.guard is not None and self._engine.guard.lost
+    async def close(self) -> None:
+        await self.beat.leave()
+        await super().close()
 
 
 def _prepare(session: Session, vault: Vault) -> None:
     session.wait(_migrate)
-    session.write(lambda db: check_key(db, vault), None)
+    session.write(lambda db: check_key(db, vault), "")
 
 
 async def _migrate(db: Any) -> None:
