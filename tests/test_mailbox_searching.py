@@ -18,7 +18,8 @@ from gateway.mailbox.cache import MemoryBody
 from gateway.mailbox.context import Settings
 from gateway.mailbox.indexsearch import IndexSearch
 from gateway.mailbox.search import Query
-from gateway.mailbox.searching import FRESH, Searching, is_fresh, ranges
+from gateway.mailbox.searching import FRESH, Searching, is_fresh
+from gateway.mailbox.sifting import runs
 from gateway.mailbox.values import Body, Need, Row, SearchResult
 from gateway.wire.searchkey import And, Contains, Field, Fuzzy, HasFlag, Not, Or, SearchKey
 
@@ -270,9 +271,9 @@ def test_fresh_is_a_matter_of_minutes() -> None:
     assert is_fresh(row, NOW + 1)
 
 
-def test_positions_become_ranges() -> None:
-    assert ranges([0, 1, 2, 5, 7, 8]) == [range(3), range(5, 6), range(7, 9)]
-    assert ranges([]) == []
+def test_positions_become_runs() -> None:
+    assert runs([0, 1, 2, 5, 7, 8]) == [range(3), range(5, 6), range(7, 9)]
+    assert runs([]) == []
 
 
 def test_an_index_search_of_nothing_asks_nothing() -> None:

@@ -43,13 +43,13 @@ class ColumnReader:
         index is of the moment it is yielded. Errors: those of Graph, as refusals."""
         if not wanted:
             for group in _slices(at, GROUP):
-                yield self._at(group)
+                yield self.at(group)
             return
         async with aclosing(self.derived(at, wanted)) as groups:
             async for group, made in groups:
                 for start in range(0, len(group), TOLD):
                     piece = slice(start, start + TOLD)
-                    yield self._at(group[piece], [column[piece] for column in made])
+                    yield self.at(group[piece], [column[piece] for column in made])
 
     async def derived(
         self, at: Sequence[range], wanted: Sequence[Derived]
@@ -92,7 +92,9 @@ class ColumnReader:
                 column[place] = made[uid]
         return columns
 
-    def _at(self, group: Sequence[int], made: list[list[Any]] | None = None) -> Columns:
+    def at(self, group: Sequence[int], made: list[list[Any]] | None = None) -> Columns:
+        """These positions (ascending) as the index has them now; those of which nothing is known any more are left
+        out."""
         index, view = self._hub.index, self._view
         if view.uids is not index.uids:
             return self._apart(group, made or [])

@@ -187,7 +187,7 @@ class OpenFolder:
             return SearchResult(range(view.count))
         last = view.uids[-1] if view.count else 0
         query = Query(key, count=view.count, last_uid=last, now=self._ctx.clock.time())
-        searching = Searching(self._ctx, self._account.bodies, self._row, self._reader, query)
+        searching = Searching(self._ctx, self._account.bodies, self._row, self._reader, query, self._columns)
         return await searching.run(reach(key, view.uids))
 
     @translated

@@ -1,6 +1,7 @@
 """One SEARCH of an open folder: what decides a message, and where it comes from, cheapest first.
 
-1. Rows in rounds (`search.Query`): index, store, listing facts, sizes.
+1. Columns (`mailbox/sifting.py`), as far as the key allows, then rows in rounds (`search.Query`): index, store,
+   listing facts, sizes.
 2. What is looked for in bodies: the kept texts, then octets at hand (cache, originals). No request.
 3. What is left is not known here. `search.body` says what to do:
    - "exact": every such message is read.
@@ -19,12 +20,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from itertools import chain
 
 from gateway.core.errors import LimitReached
 from gateway.core.progress import advance, expect
 from gateway.core.types import SystemFlag, Uid
 from gateway.graph.model import Priority
 from gateway.mailbox.bodies import Bodies
+from gateway.mailbox.columns import ColumnReader
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.fuzzy import scores
 from gateway.mailbox.indexsearch import IndexSearch
@@ -32,6 +35,7 @@ from gateway.mailbox.needles import Needle, Seen, Verdict
 from gateway.mailbox.rendering import OFF_LOOP
 from gateway.mailbox.rows import RowReader
 from gateway.mailbox.search import Query
+from gateway.mailbox.sifting import Sifting, UnknownFacts, runs, split
 from gateway.mailbox.values import Body, Need, Row, SearchResult
 from gateway.store.api import FolderRow, MessageRow
 
@@ -47,13 +51,16 @@ class Searching:
     """One search; `run` once."""
 
     def __init__(
-        self, ctx: AccountContext, bodies: Bodies, folder: FolderRow, reader: RowReader, query: Query
-    ) -> None:
+        self, ctx: AccountContext, bodies: Bodies, folder: FolderRow, reader: RowReader, query: Query,
+        columns: ColumnReader | None = None,
+    ) -> None:  # fmt: skip
+        """Without `columns` all is done by rows."""
         self._ctx = ctx
         self._bodies = bodies
         self._folder = folder
         self._reader = reader
         self._query = query
+        self._columns = columns
         self._light = query.need & ~Need.MIME  # all but octets
         if Need.MIME in query.need:
             self._light |= Need.STORED  # the names of contents
@@ -64,7 +71,7 @@ class Searching:
     async def run(self, at: Sequence[range]) -> SearchResult:
         """`at`: the view positions to be looked at. Errors: those of Graph; LimitReached."""
         expect(sum(map(len, at)))
-        left = await self._by_rows(at)
+        left = await self._by_rows(await self._by_columns(at))
         if left and Need.MIME in self._query.need:
             left = await self._by_texts(left)
             if left:
@@ -78,6 +85,28 @@ class Searching:
             return {}
         return dict(zip(self._found, scores(list(self._found.values())), strict=True))
 
+    # -- by columns --
+
+    async def _by_columns(self, at: Sequence[range]) -> Sequence[range]:
+        """What is left undecided. FUZZY is more than a yes or no."""
+        if self._columns is None or self._query.fuzzy:
+            return at
+        key, whole = split(self._query.key, exact_sizes=self._reader.exact(at, Need.SIZE))
+        if key is None:
+            return at
+        count = sum(map(len, at))
+        places = at[0] if len(at) == 1 else list(chain.from_iterable(at))
+        try:
+            found = await Sifting(self._columns, self._query).select(key, places)
+        except UnknownFacts:
+            return at
+        if not whole:
+            advance(count - len(found))
+            return runs(found)
+        advance(count)
+        self._found = dict.fromkeys(found, 1.0)
+        return ()
+
     # -- without octets --
 
     async def _by_rows(self, undecided: Sequence[range]) -> Sequence[range]:
@@ -85,7 +114,7 @@ class Searching:
             if Need.MIME in need or not undecided:
                 break
             left = [row.seq - 1 async for row in self._undecided(undecided, need, Seen(need))]
-            undecided = ranges(left)
+            undecided = runs(left)
         return undecided
 
     async def _undecided(self, at: Sequence[range], need: Need, seen: Seen) -> AsyncIterator[Row]:
@@ -108,7 +137,7 @@ class Searching:
         left: list[int] = []
         async for batch in self._reader.rows(undecided, self._light):
             left += [row.seq - 1 for row in await self._unknown(batch)]
-        return ranges(left)
+        return runs(left)
 
     async def _unknown(self, batch: Sequence[Row]) -> Sequence[Row]:
         """Those of a batch that nothing here decides."""
@@ -212,20 +241,9 @@ class Searching:
                     left.append(row.seq - 1)
                 else:
                     self._guessed += 1
-        return ranges(left)
+        return runs(left)
 
 
 def is_fresh(row: Row, since: float) -> bool:
     """Whether the index may not know it: it came just now, or is a draft."""
     return max(row.internal_date, row.save_date) >= since or SystemFlag.DRAFT in row.flags.system
-
-
-def ranges(positions: Iterable[int]) -> list[range]:
-    """Ascending positions as ranges."""
-    found: list[range] = []
-    for at in positions:
-        if found and found[-1].stop == at:
-            found[-1] = range(found[-1].start, at + 1)
-        else:
-            found.append(range(at, at + 1))
-    return found
