@@ -167,7 +167,7 @@ def _inner(number: int, request: Request) -> dict[str, Any]:
     }
     if number > 1:
         inner["dependsOn"] = [str(number - 1)]
-    if request.body:
+    if request.body and isinstance(request.body, bytes):
         inner["body"] = msgspec.Raw(request.body)
     return inner
 

@@ -213,7 +213,8 @@ class GraphClient:
     async def _exchange(self, request: Request, course: _Course) -> Response | Lost:
         headers = await self._headers(request, course)
         url = request.link or self.base_url + request.path
-        built = self._http.build_request(request.method, url, headers=headers, content=request.body)
+        content = request.body if isinstance(request.body, bytes) else request.body.pieces()
+        built = self._http.build_request(request.method, url, headers=headers, content=content)
         try:
             async with asyncio.timeout(self.limits.graph_timeout * (SLOW_FACTOR if request.slow else 1.0)):
                 return await self._receive(built, request, course)

@@ -10,6 +10,7 @@ GraphError
 ├── QuotaExceeded         403/507 ErrorQuotaExceeded
 ├── SendLimit             ErrorExceededMessageLimit and kin
 ├── TooLarge              413 / ErrorMessageSizeExceeded / RequestEntityTooLarge
+│   └── UploadRefused     no upload session: a shared mailbox with a delegated token (contract section 10.4)
 ├── Invalid               400: a request Graph does not accept; a bug here or a peer's bad content
 │   ├── BadRecipients     ErrorInvalidRecipients
 │   ├── BadMime           ErrorMimeContentInvalid...
@@ -55,6 +56,9 @@ class SendLimit(GraphError): ...
 
 
 class TooLarge(GraphError): ...
+
+
+class UploadRefused(TooLarge): ...
 
 
 class Invalid(GraphError): ...

@@ -27,6 +27,8 @@ from gateway.graph.fields import (
 from gateway.graph.folders import Folders
 from gateway.graph.model import FolderPage, MailFolder, Message, MessagePage, Priority
 from gateway.graph.reading import Reading
+from gateway.graph.request import Body
+from gateway.graph.streams import Content
 from gateway.graph.subscriptions import Subscribing, Subscription
 from gateway.graph.writing import Patch, Writing
 
@@ -84,16 +86,17 @@ class MailboxClient(Protocol):
         self, folder: str, *, link: str | None = None, fields: Sequence[str] = INDEX_FIELDS,
         properties: Sequence[str] = INDEX_PROPERTIES, order: str | None = "receivedDateTime asc",
         filter: str | None = None, skip: int = 0, size: int = 500, count: bool = False,
-        priority: Priority = ...,
+        tries_504: int = 1, priority: Priority = ...,
     ) -> MessagePage:  # fmt: skip
-        """One page of a folder's messages. A 504 is Unreachable after retries: the caller halves `size`."""
+        """One page of a folder's messages. A 504 is Unreachable after `tries_504` more: the caller halves `size`."""
         ...
 
     def delta(
         self, folder: str, link: str | None, *, fields: Sequence[str] = INDEX_FIELDS,
         properties: Sequence[str] = INDEX_PROPERTIES, size: int = 500, priority: Priority = ...,
     ) -> AsyncIterator[MessagePage]:  # fmt: skip
-        """Pages of a folder's delta (contract section 12), empty ones included; the last has `delta_link`.
+        """Pages of a folder's delta (contract section 12), empty ones included; the last has `delta_link`. From a link
+        on, be it to the next page or a delta link. A 504 is Unreachable after one more try: the caller halves `size`.
         `$expand` refused (400 at the first call) is remembered per mailbox and left out from then on:
         `expands` tells. ResyncNeeded, QuotaExceeded, NotFound (folder gone)."""
         ...
@@ -145,7 +148,7 @@ class MailboxClient(Protocol):
         """Never blindly repeated: OutcomeUnknown for those whose fate is not known."""
         ...
 
-    async def create_from_mime(self, mime: bytes) -> Message:
+    async def create_from_mime(self, mime: bytes | Body) -> Message:
         """POST /messages: a draft in Drafts. Status 201 and an id, or an error. OutcomeUnknown possible."""
         ...
 
@@ -158,11 +161,14 @@ class MailboxClient(Protocol):
         known."""
         ...
 
-    async def add_attachment(self, id: str, attachment: Mapping[str, Any], content: bytes) -> None:
-        """One POST below 3 MB, else an upload session in chunks (section 10.4)."""
+    async def add_attachment(
+        self, id: str, attachment: Mapping[str, Any], content: bytes | Content
+    ) -> None:
+        """One POST below 3 MB, else an upload session in chunks (section 10.4). OutcomeUnknown possible;
+        UploadRefused in a shared mailbox that a person signed in to."""
         ...
 
-    async def send_mime(self, mime: bytes) -> None:
+    async def send_mime(self, mime: bytes | Body) -> None:
         """POST sendMail with MIME: exactly 202 is success (trap 24). OutcomeUnknown possible."""
         ...
 

@@ -86,6 +86,27 @@ def pinned(base_url: str, link: str) -> str:
     return link
 
 
+# Where upload sessions live beside Graph itself (contract section 1.1), and their kin in national clouds.
+UPLOAD_HOSTS = frozenset(
+    {"outlook.office.com", "outlook.office365.com", "outlook.office365.us", "outlook-dod.office365.us",
+     "partner.outlook.cn", "outlook.office.de"}
+)  # fmt: skip
+
+
+def pinned_upload(base_url: str, link: str) -> str:
+    """`link` if a message's content may be sent there without a token: Graph's own host, or one of Exchange's over
+    https (trap 41). Else Invalid with code `ForeignLink`."""
+    try:
+        parts = urlsplit(link)
+        origin = _origin(link)
+        known = origin == _origin(base_url) or (origin[0::2] == ("https", 443) and origin[1] in UPLOAD_HOSTS)
+    except ValueError:
+        known = False
+    if not known or parts.username is not None:
+        raise Invalid("an upload URL of another host was not followed", code="ForeignLink")
+    return link
+
+
 def _below(prefix: str, link_path: str) -> bool:
     segments = unquote(link_path).replace("\\", "/").split("/")
     return link_path.startswith(prefix.rstrip("/") + "/") and ".." not in segments

@@ -1,4 +1,5 @@
-"""One Graph call and its answer, as values. A request is whole: a retry sends the same bytes again (trap 18)."""
+"""One Graph call and its answer, as values. A body is whole, or can be read again: a retry sends the same bytes (trap
+18)."""
 
 from __future__ import annotations
 
@@ -6,10 +7,10 @@ import base64
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -23,6 +24,15 @@ UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _CLAIMS = re.compile(r'\bclaims="([^"]*)"')
 
 
+class Body(Protocol):
+    """Octets that are read while they are sent: `len()` of them, and the same ones each time."""
+
+    def __len__(self) -> int: ...
+    def pieces(self) -> AsyncIterator[bytes]:
+        """From the first one on, in pieces of moderate size."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """`template` is the path with placeholders for ids: all that a log may show. `path` is what is asked
@@ -33,7 +43,7 @@ class Request:
     `shape`: what the body of a success must decode to. `weight`: how many requests Graph counts.
     `about`: the id of the item or folder the call is about. `bearer` False: a pre-authenticated URL, no
     Authorization (trap 40). `slow`: may take minutes. `heavy`: a page that the server may find too large; a 504
-    is then told to the caller after one more try, for it to ask for less.
+    is then told to the caller after `heavy_tries` more, for it to ask for less.
     """
 
     method: str
@@ -42,7 +52,7 @@ class Request:
     link: str | None = None
     prefer: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    body: bytes | Body = b""
     shape: Any = None
     expect: frozenset[int] = OK
     repeat: bool = False
@@ -53,6 +63,7 @@ class Request:
     bearer: bool = True
     slow: bool = False
     heavy: bool = False
+    heavy_tries: int = 1
     max_answer: int = 64 * MIB
 
     def prefer_header(self) -> str:

@@ -13,7 +13,8 @@ from gateway.graph.calls import DESTINATION_DONE, JSON, MailboxCalls, message_of
 from gateway.graph.errors import Conflict, GraphError, OutcomeUnknown, TooLarge
 from gateway.graph.model import Message, Priority
 from gateway.graph.reading import ATTACHMENTS, MESSAGE
-from gateway.graph.request import Request
+from gateway.graph.request import Body, Request
+from gateway.graph.streams import Base64, Content, Held
 from gateway.graph.upload import upload
 
 CREATED = frozenset({201})
@@ -21,6 +22,7 @@ ACCEPTED = frozenset({202})
 GONE = frozenset({204})
 MIME_TYPE = {"Content-Type": "text/plain"}
 FILE = "#microsoft.graph.fileAttachment"
+SLOW = 1024 * 1024  # octets of a body that may take minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +94,19 @@ class Writing(MailboxCalls):
             return error
         return result
 
-    async def create_from_mime(self, mime: bytes) -> Message:
+    async def create_from_mime(self, mime: bytes | Body) -> Message:
         """See `MailboxClient.create_from_mime`. `mime` has CRLF line ends (trap 23); TooLarge before
         anything is sent if its base64 exceeds what Graph takes in one request.
         """
         return await self._create(
             self.request(
-                "POST", "/messages", body=self._base64(mime), headers=MIME_TYPE, shape=Message, expect=CREATED
+                "POST",
+                "/messages",
+                body=self._base64(mime),
+                headers=MIME_TYPE,
+                shape=Message,
+                expect=CREATED,
+                slow=len(mime) > SLOW,
             )
         )
 
@@ -134,22 +142,28 @@ class Writing(MailboxCalls):
         self._made(message.id)
         return message
 
-    async def add_attachment(self, id: str, attachment: Mapping[str, Any], content: bytes) -> None:
+    async def add_attachment(self, id: str, attachment: Mapping[str, Any], content: bytes | Content) -> None:
         """See `MailboxClient.add_attachment`. `attachment` holds name, contentType, isInline and contentId as
         Graph names them. OutcomeUnknown where it may have been attached: look at `attachments`."""
-        if len(content) >= self._client.limits.inline_attachment:
-            return await upload(self, id, attachment, content)
-        described = {"@odata.type": FILE, **attachment, "contentBytes": base64.b64encode(content).decode()}
-        body = msgspec.json.encode(described)
-        if len(body) > self._client.limits.request_body:
-            return await upload(
-                self, id, attachment, content
-            )  # a few hundred octets too many for one request
-        request = self.request("POST", ATTACHMENTS, id, body=body, headers=JSON, expect=CREATED, slow=True)
+        held = Held(content) if isinstance(content, bytes) else content
+        described = msgspec.json.encode({"@odata.type": FILE, **attachment})
+        body = Base64(held, described[:-1] + b',"contentBytes":"', b'"}')
+        if len(held) >= self._client.limits.inline_attachment or len(body) > self._client.limits.request_body:
+            return await upload(self, id, attachment, held)
+        request = self.request(
+            "POST",
+            ATTACHMENTS,
+            id,
+            body=body,
+            headers=JSON,
+            shape=None,
+            expect=CREATED,
+            slow=len(body) > SLOW,
+        )
         await self.call_fresh(request)
         return None
 
-    async def send_mime(self, mime: bytes) -> None:
+    async def send_mime(self, mime: bytes | Body) -> None:
         """See `MailboxClient.send_mime`. The envelope is in the header: To, Cc and Bcc (contract section 10.1)."""
         await self.call(
             self.request(
@@ -171,9 +185,9 @@ class Writing(MailboxCalls):
         """To Purges, out of its owner's reach. Global cloud only. OutcomeUnknown possible."""
         await self.call_fresh(self.request("POST", MESSAGE + "/permanentDelete", id, expect=GONE))
 
-    def _base64(self, mime: bytes) -> bytes:
+    def _base64(self, mime: bytes | Body) -> bytes | Body:
         self._must_fit(4 * -(-len(mime) // 3))
-        return base64.b64encode(mime)
+        return base64.b64encode(mime) if isinstance(mime, bytes) else Base64(mime)
 
     def _must_fit(self, octets: int) -> None:
         """Graph has answered larger requests with a success that did nothing (trap 24): they are not sent."""

@@ -40,6 +40,7 @@ from gateway.graph.errors import (
     Throttled,
     TooLarge,
     Unreachable,
+    UploadRefused,
 )
 
 _FOLDER_CODES = {"errorfoldernotfound", "errorsyncfoldernotfound", "errorparentfoldernotfound"}
@@ -52,6 +53,10 @@ REFUSALS: dict[type[GraphError], tuple[Callable[[str], GatewayError], str]] = {
     QuotaExceeded: (OverQuota, "The mailbox is full"),
     SendLimit: (LimitReached, "A sending limit of Exchange is reached"),
     TooLarge: (TooBig, "Exchange refuses a message of this size"),
+    UploadRefused: (
+        TooBig,
+        "Exchange lets a delegated sign-in attach nothing of 3 MB or more in a shared mailbox",
+    ),
     Invalid: (CannotDo, "Exchange does not accept this"),
     BadRecipients: (CannotDo, "Exchange does not accept the recipients"),
     BadMime: (CannotDo, "Exchange cannot read this message"),
@@ -75,6 +80,11 @@ SUBMISSION_REPLIES: dict[type[GraphError], Reply] = {
     QuotaExceeded: (452, "4.2.2", "The mailbox is full"),
     SendLimit: (452, "4.5.3", "A sending limit of Exchange is reached, try again later"),
     TooLarge: (552, "5.3.4", "Message too big for Exchange"),
+    UploadRefused: (
+        552,
+        "5.3.4",
+        "Exchange lets a delegated sign-in attach nothing of 3 MB or more in a shared mailbox",
+    ),
     Invalid: (554, "5.6.0", "Exchange does not accept this message"),
     BadRecipients: (550, "5.1.3", "Exchange does not accept the recipients"),
     BadMime: (554, "5.6.0", "Exchange cannot read this message"),
