@@ -46,6 +46,7 @@ from gateway.mailbox.push import Hook
 from gateway.mailbox.spool import SpoolBudget
 from gateway.mailbox.subscription import Addresses
 from gateway.mailbox.work import settled
+from gateway.relays import doors
 from gateway.smtp.server import SmtpSettings, SubmissionServer
 from gateway.store.errors import StoreError
 from gateway.store.jobs import JobStore
@@ -73,6 +74,7 @@ class Ports:
     smtp: int = 0
     smtps: int = 0
     web: int = 0
+    relays: tuple[int, ...] = ()  # in the order of the configuration
 
 
 class StartError(Exception):
@@ -102,7 +104,7 @@ class Gateway:
             self._opened = opened.pop_all()
         self._listening = True
         log.info("ready", version=__version__, imap=self.ports.imap, imaps=self.ports.imaps, smtp=self.ports.smtp,
-                 smtps=self.ports.smtps, web=self.ports.web)  # fmt: skip
+                 smtps=self.ports.smtps, web=self.ports.web, relays=self.ports.relays)  # fmt: skip
 
     async def stop(self) -> None:
         self._listening = False
@@ -248,7 +250,9 @@ class Gateway:
             ),
             self._clock, self.limits, starttls=tls,
         )  # fmt: skip
-        self._smtp = SubmissionServer(self._directory, _smtp_settings(config), self._clock, self.limits)
+        self._smtp = SubmissionServer(
+            self._directory, _smtp_settings(config), self._clock, self.limits, quotas=self._store
+        )
         self.metrics.read(
             Sources(
                 self._imap,
@@ -274,6 +278,9 @@ class Gateway:
             ports.imaps = await _bound("imap.tls_port", imap.host, imap.tls_port, start)
             start = partial(self._smtp.start, tls=tls, implicit=True)
             ports.smtps = await _bound("submission.tls_port", smtp.host, smtp.tls_port, start)
+        for (host, port), door in doors(config.relay).items():
+            start = partial(self._smtp.start, tls=tls, door=door)
+            ports.relays += (await _bound("relay.port", host, port, start),)
         ports.web = await _bound("web.port", web.host, web.port, self._web.start)
 
 
@@ -324,7 +331,9 @@ def _mailbox_settings(config: Config, account: AccountSection) -> Settings:
 
 def _smtp_settings(config: Config) -> SmtpSettings:
     section = config.submission
-    return SmtpSettings(hostname=section.hostname, allow_plaintext=section.allow_plaintext)
+    return SmtpSettings(
+        hostname=section.hostname, allow_plaintext=section.allow_plaintext, longest_hold=section.longest_hold
+    )
 
 
 def configure_logging(level: str, style: str) -> None:

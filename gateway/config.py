@@ -26,6 +26,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from gateway.core.limits import DEFAULT_LIMITS, MIB
 from gateway.mailbox.credentials import scram_of
+from gateway.relays import RelaySection, problems
 
 ENV_PREFIX = "GATEWAY_"
 ENV_DELIMITER = "__"
@@ -154,6 +155,7 @@ class SubmissionSection(Section):
     max_size: int = Field(default=DEFAULT_LIMITS.message, ge=64 * 1024)
     header_mismatch: Literal["refuse"] = "refuse"
     hostname: str = "localhost"
+    longest_hold: int = Field(default=0, ge=0, le=365 * 86_400)  # seconds, FUTURERELEASE; 0 = not offered
 
 
 class WebSection(Section):
@@ -218,6 +220,7 @@ class Config(BaseSettings):
     web: WebSection = WebSection()
     log: LogSection = LogSection()
     accounts: tuple[AccountSection, ...] = ()
+    relay: tuple[RelaySection, ...] = ()
 
     @classmethod
     def settings_customise_sources(
@@ -255,11 +258,15 @@ def load(path: Path) -> Config:
 
 def from_values(values: Mapping[str, Any], *, origin: str, text: str = "") -> Config:
     try:
-        return Config(**values)
+        config = Config(**values)
     except SettingsError as error:  # a table in the environment is JSON
         raise ConfigError(f"environment: {error}; a table there is written as JSON") from error
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(origin, text, problem) for problem in error.errors())) from error
+    found = problems(config.relay, [account.user for account in config.accounts])
+    if told := [_explain(origin, text, {"loc": where, "type": "", "msg": reason}) for where, reason in found]:
+        raise ConfigError("\n".join(told))
+    return config
 
 
 def _explain(origin: str, text: str, problem: Mapping[str, Any]) -> str:
