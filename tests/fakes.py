@@ -10,6 +10,7 @@ import heapq
 import itertools
 from array import array
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from gateway.core.errors import (
@@ -477,8 +478,11 @@ class FakeSpool:
     async def write(self, data: bytes) -> None:
         self._data += data
 
-    def read(self) -> bytes:
-        return bytes(self._data)
+    def read(self, start: int = 0, end: int | None = None) -> bytes:
+        return bytes(self._data[start:end])
+
+    def kept(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     async def close(self) -> None:
         self.closed = True
@@ -622,6 +626,9 @@ class FakeAccount:
         raise AssertionError("nothing submits through IMAP")
 
     async def heard(self, queue_id: str) -> None:
+        raise AssertionError("nothing submits through IMAP")
+
+    def lost(self, queue_id: str) -> None:
         raise AssertionError("nothing submits through IMAP")
 
 

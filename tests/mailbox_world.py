@@ -10,7 +10,7 @@ import base64
 import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from gateway.graph.props import Property, parse_property
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.intake import Intake
 from gateway.mailbox.local import epoch, graph_time
+from gateway.mailbox.outgoing import Outgoing
 from gateway.mailbox.values import Incoming
 from gateway.mime.compose import message_id
 from gateway.mime.header import Fields, header_end
@@ -75,6 +76,10 @@ class TestSettings:
     header_mismatch: str = "refuse"
     search_body: str = "auto"
     search_fetch: int = 200
+    submission_mode: str = "direct"
+    submission_path: str = "draft"
+    retry_window: float = 7200.0
+    queue_patience: float = 172_800.0
 
 
 @dataclass
@@ -127,8 +132,11 @@ class Held:
     async def write(self, data: bytes) -> None:
         self._data += data
 
-    def read(self) -> bytes:
-        return self._data
+    def read(self, start: int = 0, end: int | None = None) -> bytes:
+        return self._data[start:end]
+
+    def kept(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     async def close(self) -> None:
         return None
@@ -149,6 +157,7 @@ class FakeGraph:
         self.per_id: dict[tuple[str, str], list[Fault]] = defaultdict(list)
         self.sent: list[bytes] = []
         self.deliver_sent_copy = True
+        self.flying: dict[str, Stored] = {}  # sent, and in no folder yet
         self.during: dict[str, Callable[[], None]] = {}  # something that happens while a call is on its way
         self.expands = True
         self._number = 0
@@ -422,6 +431,23 @@ class FakeGraph:
         if fault is not None:
             raise fault[1]
 
+    async def send_draft(self, id: str) -> None:
+        """The draft leaves; `deliver_sent_copy` False: its copy is on its way until `arrive`."""
+        fault = self._call("send_draft", id)
+        message = self._find(id)
+        if not message.draft:
+            raise Invalid("", status=400, code="ErrorInvalidOperation")
+        self.sent.append(message.mime)
+        message.draft, message.folder = False, self._folder("sentitems")
+        if not self.deliver_sent_copy:
+            self.flying[id] = self.messages.pop(id)
+        if fault is not None:
+            raise fault[1]
+
+    def arrive(self) -> None:
+        self.messages |= self.flying
+        self.flying.clear()
+
     async def permanent_delete(self, id: str) -> None:
         fault = self._call("permanent_delete", id)
         self._find(id)
@@ -511,6 +537,7 @@ class World:
         self.ctx.working.clear()
         self.ctx.writes.entries.clear()
         self.ctx.sent.entries.clear()
+        self.ctx.outgoing = Outgoing()
 
 
 @asynccontextmanager

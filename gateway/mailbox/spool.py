@@ -13,6 +13,8 @@ import os
 import tempfile
 import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from gateway.core.errors import Unavailable
 from gateway.mailbox.sealed import CHUNK, ChunkCipher, new_prefix, sealed_size
@@ -115,6 +117,8 @@ class MailSpool:
         self._cipher = ChunkCipher(os.urandom(32), new_prefix(), b"spool")
         self._chunks = 0  # in the file, all of full length
         self._closed = False
+        self._keepers = 0
+        self._unwanted = False  # closed by whoever made it, but kept
 
     @property
     def size(self) -> int:
@@ -131,15 +135,32 @@ class MailSpool:
         if len(self._tail) > self._memory:
             await self._spill()
 
-    def read(self) -> bytes:
+    def read(self, start: int = 0, end: int | None = None) -> bytes:
         if self._closed:
             raise ValueError("the spool is closed")
-        if self._file is None:
-            return bytes(self._tail)
-        filed = self._chunks * CHUNK
-        return self._cipher.read(self._read_at, filed, 0, filed) + self._tail
+        stop, filed = self._size if end is None else end, self._chunks * CHUNK
+        tail = bytes(self._tail[max(0, start - filed) : max(0, stop - filed)])
+        if self._file is None or start >= filed:
+            return tail
+        return self._cipher.read(self._read_at, filed, start, min(stop, filed)) + tail
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        self._keepers += 1
+        try:
+            yield
+        finally:
+            self._keepers -= 1
+            if self._unwanted and not self._keepers:
+                self._end()
 
     async def close(self) -> None:
+        if self._keepers:
+            self._unwanted = True
+        else:
+            self._end()
+
+    def _end(self) -> None:
         self._closed = True
         self._tail = bytearray()
         file, self._file = self._file, None
@@ -199,7 +220,9 @@ class TemporaryFile:
                 rest, offset = rest[done:], offset + done
 
     def read(self, octets: int, offset: int) -> bytes:
-        return os.pread(self._file.fileno(), octets, offset)
+        """ValueError once the file is closed."""
+        with self._lock:
+            return os.pread(self._file.fileno(), octets, offset)
 
     def close(self) -> None:
         with self._lock:

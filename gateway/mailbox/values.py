@@ -6,6 +6,7 @@ Shapes only; who may be asked for them is in `api`. Mailbox names and errors are
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import IntFlag
 from typing import Any, Protocol
@@ -20,7 +21,8 @@ NO_OBJECT_ID = ObjectId("")
 class Need(IntFlag):
     """What a row must hold: INDEX is memory, META a listing (hundreds per request), SIZE an exact size by decision 3's
     rule, MIME one GET per message. Without any request: STORED, what the store has in the row (object ids, save date);
-    FACTS, `meta` where it is known already. PREVIEW, beside META: one that was not kept is made up for."""
+    FACTS, `meta` where it is known already. PREVIEW, beside META: one that was not kept is made up for. STRUCTURE, beside
+    MIME: both of its renderings."""
 
     INDEX = 0
     META = 1
@@ -29,6 +31,7 @@ class Need(IntFlag):
     FACTS = 8
     STORED = 16
     PREVIEW = 32
+    STRUCTURE = 64
 
 
 class Body(Protocol):
@@ -83,8 +86,8 @@ class Row:
     save_date: int = 0
     meta: Meta | None = None
     body: Body | None = None
-    structure: bytes | None = None  # rendered BODYSTRUCTURE, with Need.MIME
-    basic_structure: bytes | None = None  # rendered BODY, with Need.MIME
+    structure: bytes | None = None  # rendered BODYSTRUCTURE, with Need.STRUCTURE
+    basic_structure: bytes | None = None  # rendered BODY, with Need.STRUCTURE
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +235,12 @@ class Spool(Protocol):
         """Waits while the process-wide budget of octets in flight is used up."""
         ...
 
-    def read(self) -> bytes:
-        """All octets, once complete."""
+    def read(self, start: int = 0, end: int | None = None) -> bytes:
+        """Octets [start, end), once complete; all of them by default. Large ones are read in pieces, off the loop."""
+        ...
+
+    def kept(self) -> AbstractContextManager[None]:
+        """While it lasts, `close` waits for its end: for work that outlives who received the message."""
         ...
 
     async def close(self) -> None:

@@ -70,10 +70,10 @@ class Recipe:
 
 def recipe(edits: Iterable[Edit], size: int, *, bare: bool) -> Recipe:
     """The source of `size` octets with these changes. Of edits that overlap the one that begins first counts; where
-    several begin at one place, the longest."""
+    several begin at one place, insertions and then the longest."""
     segments: list[Segment] = []
     at = 0
-    for start, end, instead in sorted(edits, key=lambda edit: (edit[0], -edit[1])):
+    for start, end, instead in sorted(edits, key=_order):
         if start < at:
             continue
         if start > at:
@@ -83,6 +83,11 @@ def recipe(edits: Iterable[Edit], size: int, *, bare: bool) -> Recipe:
     if at < size:
         segments.append(Span(at, size))
     return Recipe(tuple(segments), bare)
+
+
+def _order(edit: Edit) -> tuple[int, bool, int]:
+    start, end, _ = edit
+    return start, end > start, -end
 
 
 def span_octets(source: Octets, span: Span, *, bare: bool) -> Iterator[bytes]:

@@ -2,54 +2,179 @@
 
 The seam between what is sent (this module and those it uses) and that it is sent exactly once (`steps`, `deliver`):
 `steps` keeps a row with the token before it calls `create_draft`, asks `find_draft` after an answer that was lost, and
-never has two drafts sent for one row. A draft that nobody knows of harms nobody: it is found and discarded."""
+never has two drafts sent for one row. A draft that nobody knows of harms nobody: it is found and discarded.
+
+```
+POST MIME                    always; with a message's large parts left out if it is larger than one request
+PATCH                        if there are fields that Exchange would drop, files, or a time to send: named properties
+POST or session, each file   decoded from the spool while it is sent
+```
+"""
 
 from __future__ import annotations
 
-from collections.abc import Container
-from dataclasses import dataclass
+import asyncio
+from collections import Counter
+from collections.abc import Container, Mapping
+from typing import Any
 
-from gateway.core.errors import SubmissionRefused
+import structlog
+
 from gateway.core.types import MessageId, SpecialUse
-from gateway.graph.errors import GraphError
+from gateway.graph.errors import GraphError, OutcomeUnknown, Unreachable
+from gateway.graph.mail import Patch
 from gateway.graph.model import Message
+from gateway.graph.props import parse_property, props
 from gateway.mailbox.arrival import move_all
-from gateway.mailbox.compose import compose
 from gateway.mailbox.context import AccountContext
-from gateway.mailbox.local import epoch
+from gateway.mailbox.local import epoch, graph_time
+from gateway.mailbox.patches import extended_properties
 from gateway.mailbox.replies import is_message_gone
+from gateway.mailbox.sending.content import File, Prepared, Terms, content
+from gateway.mailbox.sending.headers import properties_of
 from gateway.mailbox.values import Envelope, Spool
-from gateway.mime.compose import message_id as message_id_of
+
+__all__ = ["MARK", "SKEW", "Prepared", "create_draft", "discard_draft", "find_draft", "prepare"]
 
 SKEW = 30  # seconds Graph's clock may differ from ours
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A submission that nothing stands against here. `message_id`: that of the message, with its angle brackets."""
-
-    message_id: str
-    mime: bytes
+# Ours, where a draft gets properties at all. Not in the set of Internet headers: it must not leave with the message.
+MARK = "String {00020329-0000-0000-c000-000000000046} Name x-gateway-submission"
+_SEND_AT = "SystemTime 0x3FEF"  # PR_DEFERRED_SEND_TIME
+_MARK = parse_property(MARK)
+_SMALL = 64 * 1024  # octets of a message that is looked at at once
+_KNOWN = 1000  # names of header fields that a mailbox is remembered to know
+_NAMED = 20  # fields named in the log
+_UNKNOWN = (OutcomeUnknown, Unreachable)
+log = structlog.get_logger()
 
 
 async def prepare(
     ctx: AccountContext, envelope: Envelope, spool: Spool, *, now: int, message_id: str
 ) -> Prepared:
     """Plan and content, checked; no request. `now` and `message_id` are used where the message has no Date or
-    Message-ID. SubmissionRefused."""
-    mime = compose(spool.read(), envelope, now=now, message_id=message_id)
-    if len(mime) * 4 // 3 + 4 > ctx.limits.request_body:
-        raise SubmissionRefused(552, "5.3.4", "Message too big to be sent through this gateway")
-    found = message_id_of(mime) or message_id.encode()
-    return Prepared(found.decode("utf-8", "replace"), mime)
+    Message-ID. The spool is read again when the draft is made. SubmissionRefused."""
+    sender = ctx.account if "@" in ctx.account else ""
+    terms = Terms(now, message_id, ctx.settings.header_mismatch, ctx.limits, sender)
+    if spool.size <= _SMALL:
+        prepared = content(spool, spool.size, envelope, terms)
+    else:
+        prepared = await asyncio.to_thread(content, spool, spool.size, envelope, terms)
+    if prepared.lost:
+        log.info("header fields that Exchange drops", account=ctx.account, fields=prepared.lost[:_NAMED])
+    return prepared
 
 
 async def create_draft(
     ctx: AccountContext, prepared: Prepared, token: str, found: Message | None = None
 ) -> Message:
     """The whole draft, ready to be sent. `found`: what `find_draft` told of an earlier try with this token; it is
-    finished rather than made anew. GraphError; after OutcomeUnknown or Unreachable there may be a draft."""
-    return found if found is not None else await ctx.graph.create_from_mime(prepared.mime)
+    finished rather than made anew. GraphError; after OutcomeUnknown or Unreachable there may be a draft, after others
+    there is none."""
+    draft = found if found is not None else await ctx.graph.create_from_mime(prepared.mime)
+    try:
+        return await _finished(ctx, prepared, token, draft, resumed=found is not None)
+    except _UNKNOWN:
+        raise
+    except GraphError as error:
+        await _given_up(ctx, draft.id, error)
+        raise
+
+
+async def _finished(
+    ctx: AccountContext, prepared: Prepared, token: str, draft: Message, *, resumed: bool
+) -> Message:
+    properties = _properties(ctx, prepared)
+    if properties:
+        (result,) = await ctx.graph.patch([Patch(draft.id, _body(properties | {MARK: token}))])
+        if isinstance(result, GraphError):
+            raise result
+        draft = result
+        _learn(ctx, prepared)
+    if prepared.files:
+        await _attach_all(ctx, draft.id, prepared.files, resumed=resumed)
+    return draft
+
+
+async def _given_up(ctx: AccountContext, id: str, error: GraphError) -> None:
+    """OutcomeUnknown where the draft could not be taken away again."""
+    try:
+        await discard_draft(ctx, id)
+    except GraphError:
+        raise OutcomeUnknown(str(error), status=error.status, code=error.code) from error
+
+
+# -- properties --
+
+
+def _properties(ctx: AccountContext, prepared: Prepared) -> dict[str, str]:
+    """Those the draft needs. Fields the mailbox knows are kept of MIME (trap 52), as long as the draft stays MIME:
+    files make Exchange write it anew."""
+    fields = dict(prepared.fields)
+    if not prepared.files and fields.keys() <= ctx.known_fields.keys():
+        fields = {}
+    properties = properties_of(fields.items())
+    if prepared.hold_until > ctx.clock.time():
+        properties[_SEND_AT] = graph_time(prepared.hold_until)
+    return properties or ({MARK: ""} if prepared.files else {})
+
+
+def _body(properties: Mapping[str, str]) -> dict[str, Any]:
+    return {"singleValueExtendedProperties": extended_properties(properties)}
+
+
+def _learn(ctx: AccountContext, prepared: Prepared) -> None:
+    for name, _ in prepared.fields:
+        ctx.known_fields[name] = None
+        ctx.known_fields.move_to_end(name)
+    while len(ctx.known_fields) > _KNOWN:
+        ctx.known_fields.popitem(last=False)
+
+
+# -- files --
+
+
+async def _attach_all(ctx: AccountContext, id: str, files: tuple[File, ...], *, resumed: bool) -> None:
+    """In the order of the message; of a draft that was found, those that are missing."""
+    there = await _there(ctx, id, files) if resumed else Counter[tuple[str, int]]()
+    done: Counter[tuple[str, int]] = Counter()
+    for file in files:
+        done[_key(file)] += 1
+        if there[_key(file)] < done[_key(file)]:
+            await _attach(ctx, id, file, files, done)
+
+
+async def _attach(
+    ctx: AccountContext, id: str, file: File, files: tuple[File, ...], done: Counter[tuple[str, int]]
+) -> None:
+    """Never blindly twice: looked for first."""
+    try:
+        await ctx.graph.add_attachment(id, file.json, file)
+    except _UNKNOWN:
+        there = await _there(ctx, id, files)
+        if there[_key(file)] < done[_key(file)]:
+            await ctx.graph.add_attachment(id, file.json, file)
+
+
+async def _there(ctx: AccountContext, id: str, files: tuple[File, ...]) -> Counter[tuple[str, int]]:
+    """Which of the files the draft has, and how often. What Exchange counts as a file's size is some octets more than
+    the file's own (contract section 14)."""
+    sizes = sorted({_key(file) for file in files}, reverse=True)
+    found: Counter[tuple[str, int]] = Counter()
+    for listed in await ctx.graph.attachments(id):
+        size = listed.get("size")
+        fitting = (
+            key for key in sizes if key[0] == listed.get("name") and isinstance(size, int) and key[1] <= size
+        )
+        if (key := next(fitting, None)) is not None:
+            found[key] += 1
+    return found
+
+
+def _key(file: File) -> tuple[str, int]:
+    return file.about.name, len(file)
+
+
+# -- found again, and taken away --
 
 
 async def find_draft(
@@ -65,9 +190,18 @@ async def find_draft(
     ids = [MessageId(message.id) for message in young]
     known = await ctx.store.find(drafts.key, ids)
     originals = await ctx.store.has_originals(ctx.account, ids)
-    for message, id in zip(young, ids, strict=True):
-        if id not in known and id not in originals and message.id not in claimed:
-            return message
+    ours = [id for id in ids if id not in known and id not in originals and id not in claimed]
+    return await _marked(ctx, ours, token) if ours else None
+
+
+async def _marked(ctx: AccountContext, ids: list[MessageId], token: str) -> Message | None:
+    """That with the token, else one without any."""
+    answers = await ctx.graph.get(ids, properties=(MARK,))
+    messages = [answer for answer in answers if isinstance(answer, Message)]
+    for mark in (token, None):
+        for message in messages:
+            if props(message).get(_MARK) == mark:
+                return message
     return None
 
 
