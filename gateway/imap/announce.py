@@ -44,11 +44,12 @@ def announce(session: Session, *, expunge: bool, with_uid: bool = False, wanted:
         return False
     last = view.uids[-1] if hearing.items and view.count else 0
     changes = view.drain(expunge=expunge, flags=hearing.flags or wanted)
-    forget_expunged(session, changes)
-    say(session, changes, with_uid=with_uid or session.notifications is not None)
+    if changes:
+        forget_expunged(session, changes)
+        say(session, changes, with_uid=with_uid or session.notifications is not None)
     if hearing.items and session.notifications is not None:
         session.notifications.fresh += view.uids[bisect_right(view.uids, last) :]
-    if not expunge and Enabled.QRESYNC in session.enabled and view.delayed:
+    if not expunge and view.delayed and Enabled.QRESYNC in session.enabled:
         tell_highest(session)
     return any(isinstance(change, Expunged) for change in changes)
 

@@ -41,14 +41,17 @@ async def tell(s: Session, *, expunge: bool, with_uid: bool = False, mine: Colle
 async def tell_selected(s: Session, *, expunge: bool, with_uid: bool = False) -> None:
     if s.selected is not None:
         announce(s, expunge=expunge, with_uid=with_uid)
-        await _tell_new(s)
-        await refresh_searches(s, fetch_new)
+        if s.notifications is not None:
+            await _tell_new(s)
+        if s.selected.contexts:
+            await refresh_searches(s, fetch_new)
 
 
 async def tell_rest(s: Session, mine: Collection[str] = ()) -> None:
     tell_changed_entries(s)
-    with suppress(GatewayError):
-        await _tell_others(s, mine)
+    if s.notifications is not None:
+        with suppress(GatewayError):
+            await _tell_others(s, mine)
 
 
 def named_by(command: Command) -> tuple[str, ...]:

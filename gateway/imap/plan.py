@@ -156,7 +156,7 @@ async def _send_octets(session: Session, octets: Content | None) -> None:
 
 def _structure(rendered: bytes | None) -> bytes:
     if rendered is None:
-        raise AssertionError("Need.MIME brings the structure")
+        raise AssertionError("Need.STRUCTURE brings it")
     return rendered
 
 
@@ -187,8 +187,11 @@ INLINE: dict[Att, tuple[Need, Inline]] = {
     Att.INTERNALDATE: (Need.INDEX, lambda row: b"INTERNALDATE " + format_date_time(row.internal_date)),
     Att.RFC822_SIZE: (Need.SIZE, lambda row: b"RFC822.SIZE %d" % (row.body.size if row.body else row.size)),
     Att.ENVELOPE: (Need.META, lambda row: b"ENVELOPE " + _envelope(row)),
-    Att.BODY: (Need.MIME, lambda row: b"BODY " + _structure(row.basic_structure)),
-    Att.BODYSTRUCTURE: (Need.MIME, lambda row: b"BODYSTRUCTURE " + _structure(row.structure)),
+    Att.BODY: (Need.MIME | Need.STRUCTURE, lambda row: b"BODY " + _structure(row.basic_structure)),
+    Att.BODYSTRUCTURE: (
+        Need.MIME | Need.STRUCTURE,
+        lambda row: b"BODYSTRUCTURE " + _structure(row.structure),
+    ),
     Att.EMAILID: (Need.STORED, lambda row: b"EMAILID " + object_id(row.email_id)),
     Att.THREADID: (Need.STORED, _thread_id),
     Att.SAVEDATE: (Need.STORED, _save_date),

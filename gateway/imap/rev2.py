@@ -26,7 +26,7 @@ def is_on(s: SessionState) -> bool:
 
 def speaks_utf8(s: SessionState) -> bool:
     """Mailbox names are UTF-8, both ways: by either extension (RFC 9051 section 5.1, RFC 6855 section 3)."""
-    return bool(s.enabled & (Enabled.UTF8 | Enabled.REV2))
+    return s.enabled is not Enabled.NOTHING and bool(s.enabled & (Enabled.UTF8 | Enabled.REV2))
 
 
 def name_octets(s: SessionState, name: str) -> bytes:

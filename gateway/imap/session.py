@@ -175,7 +175,7 @@ class Session(SessionState):
         return reply
 
     def _permit(self, spec: Spec) -> None:
-        if self.state not in spec.states:
+        if not self.state.value & spec.allowed:
             raise BadCommand(_wrong_state(self.state, spec))
         if spec.writes and self.folder.read_only:
             raise ReadOnlyError("Mailbox is open read-only")

@@ -216,5 +216,8 @@ class SessionState:
 
     def _parse(self, frame: Frame) -> Command:
         return parse(
-            frame, self.context.limits, utf8=speaks_utf8(self), one_charset=Enabled.UTF8 in self.enabled
+            frame,
+            self.context.limits,
+            utf8=speaks_utf8(self),
+            one_charset=self.enabled is not Enabled.NOTHING and Enabled.UTF8 in self.enabled,
         )

@@ -8,7 +8,7 @@ A handler gets the session and a parsed command, adds untagged data to `session.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Flag, auto
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +65,10 @@ class Spec:
     writes: bool = False  # refused in a mailbox opened by EXAMINE
     quick: bool = False  # answered without the backend: needs no keep-alive
     missing: bytes = b"NONEXISTENT"  # the code for an unknown mailbox: where CREATE helps, TRYCREATE
+    allowed: int = field(init=False)  # `states` as a number: looked at for every command
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "allowed", self.states.value)
 
     def may_expunge(self, command: Command) -> bool:
         """The UID forms of FETCH, STORE and SEARCH are other commands than those RFC 9051 7.5.1 forbids."""

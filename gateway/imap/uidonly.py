@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def check(s: SessionState, command: Command) -> None:
     """BadCommand [UIDREQUIRED] for a command that speaks of message numbers, in whichever argument: the forms without
     UID, a message set among search keys, QRESYNC's sequence match data (RFC 9586 sections 3.2, 3.5, 3.7)."""
-    if Enabled.UIDONLY in s.enabled and _names_numbers(command):
+    if s.enabled is not Enabled.NOTHING and Enabled.UIDONLY in s.enabled and _names_numbers(command):
         raise BadCommand("Message numbers are not used after ENABLE UIDONLY", b"UIDREQUIRED")
 
 

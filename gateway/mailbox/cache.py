@@ -93,9 +93,8 @@ class BodyCache:
 
         A caller that is cancelled disturbs nobody; when the last one is gone, the fetch is cancelled.
         """
-        held = self._held(key)
+        held = self.held(key)
         if held is not None:
-            self.hits += 1
             return held
         flight = self._flights.get(key)
         if flight is None:
@@ -103,6 +102,12 @@ class BodyCache:
             flight = self._flights[key] = Flight(task)
             task.add_done_callback(lambda _: self._landed(key, flight))
         return await self._wait(key, flight)
+
+    def held(self, key: str) -> Body | None:
+        """The body, if it takes no waiting."""
+        body = self._held(key)
+        self.hits += body is not None
+        return body
 
     def has(self, key: str) -> bool:
         """Whether the body is here, in memory or on disk."""

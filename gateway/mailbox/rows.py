@@ -22,6 +22,7 @@ from gateway.mailbox.view import MailboxView
 from gateway.store.api import FolderRow, MessageRow
 
 EXACT_UP_TO = 10  # messages of one command whose sizes are made exact by fetching them (decision 3)
+ONLY_OCTETS = (Need.MIME, Need.MIME | Need.SIZE)
 MIME_ROWS = 16  # rows of one batch that hold octets: they are large
 
 
@@ -64,6 +65,8 @@ class RowReader:
         rows = [row for at in positions if (row := self._indexed(at)) is not None]
         if need is Need.INDEX or (need is Need.SIZE and not exact):
             return rows
+        if need in ONLY_OCTETS and self._bring_near(rows):
+            return rows
         stored = await self._ctx.store.by_uid(self._folder.key, [row.uid for row in rows])
         for row in rows:
             if row.uid in stored:
@@ -71,7 +74,7 @@ class RowReader:
                 row.thread_id = ObjectId(stored[row.uid].thread_id)
                 row.save_date = stored[row.uid].save_date
         if Need.MIME in need:
-            await self._add_bodies(rows, stored)
+            await self._add_bodies(rows, stored, structures=Need.STRUCTURE in need)
         elif exact:
             await self._add_sizes(rows, stored)
         if Need.META in need:  # last: octets just read bring these facts along
@@ -97,13 +100,25 @@ class RowReader:
             if row.uid in stored:
                 row.size = sizes.get(stored[row.uid].id, row.size)
 
-    async def _add_bodies(self, rows: Sequence[Row], stored: dict[Uid, MessageRow]) -> None:
+    async def _add_bodies(
+        self, rows: Sequence[Row], stored: dict[Uid, MessageRow], *, structures: bool
+    ) -> None:
         by_uid = {row.uid: row for row in rows}
         async for message, body in self._bodies.bodies(list(stored.values()), self._folder):
             if body is not None:
                 row = by_uid[message.uid]
                 row.body, row.size = body, body.size
-                row.structure, row.basic_structure = await self._bodies.structures(message, body)
+                if structures:
+                    row.structure, row.basic_structure = await self._bodies.structures(message, body)
+
+    def _bring_near(self, rows: Sequence[Row]) -> bool:
+        """Whether the octets of all these are at hand, and now in the rows: clients read one message often."""
+        bodies = self._bodies.near(self._folder.key, [row.uid for row in rows])
+        if bodies is None:
+            return False
+        for row, body in zip(rows, bodies, strict=True):
+            row.body, row.size = body, body.size
+        return True
 
 
 def _uids(view: MailboxView, at: Sequence[range]) -> Iterator[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from enum import Enum
+from functools import lru_cache
 
 from gateway.core.types import Flags, ObjectId
 from gateway.wire import mutf7
@@ -60,9 +61,9 @@ class Out:
 
     def status(self, tag: bytes, kind: Kind, text: str, code: bytes = b"") -> None:
         """A status response, tagged or (`tag` = b"*") untagged; text and code are cleaned and bounded."""
-        code = code[:CODE_OCTETS].translate(_CODE)
-        text_octets = _status_text(text)
-        self.raw(b"%b %b %b%b\r\n" % (tag, kind.value, b"[%b] " % code if code else b"", text_octets))
+        if code:
+            code = b"[%b] " % code[:CODE_OCTETS].translate(_CODE)
+        self.raw(b"%b %b %b%b\r\n" % (tag, kind.value, code, _status_text(text)))
 
     def continuation(self, text: str = "OK") -> None:
         """`+ text`: the client may send its literal, or is idling."""
@@ -80,6 +81,7 @@ class Out:
         return data
 
 
+@lru_cache(maxsize=256)
 def _status_text(text: str) -> bytes:
     """Printable ASCII, never empty (some clients want text after a code), never read as a code itself."""
     cleaned = text[:TEXT_OCTETS].encode("ascii", "replace").translate(_TEXT).strip()

@@ -107,6 +107,9 @@ class _Again(Enum):
     AGAIN = auto()
 
 
+_NOTHING = Announced(0, sync=False, binary=False)
+
+
 class Framer:
     """Cuts one connection's input. Holds at most one command within `limits` plus what was fed and not yet
     asked for (`buffered`): a session that stops asking must stop reading."""
@@ -134,7 +137,7 @@ class Framer:
         self._literals = 0
         self._left = 0  # octets of the literal still to come
         self._dropped = 0  # octets of this command announced and refused
-        self._announced = Announced(0, sync=False, binary=False)
+        self._announced = _NOTHING
         self._outcome: TooLong | Swallowed | None = None  # of a command that is being dropped
 
     def feed(self, data: bytes) -> None:
@@ -147,6 +150,8 @@ class Framer:
 
         RuntimeError while a LiteralHeader is undecided.
         """
+        if not self._buffer and self._state is _State.LINE:
+            return None
         event = _READERS[self._state](self)
         while event is _Again.AGAIN:
             event = _READERS[self._state](self)
