@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
 import hashlib
 import imaplib
 import json
@@ -14,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,7 @@ class Client:
     version: Callable[[], str]
     also: tuple[str, ...] = ()  # other programs its tests start
     perl: str = ""  # a Perl module it is
+    files: tuple[Path, ...] = ()  # what it is made of, where that is no program
 
 
 def _line(*argv: str, number: int = 0) -> Callable[[], str]:
@@ -62,6 +66,16 @@ def _python() -> str:
     return "Python " + sys.version.split()[0]
 
 
+# Installed by `npm install --prefix .venv/node nodemailer`, and by Debian.
+NODE_MODULES = ROOT / ".venv/node/node_modules"
+PHPMAILER = Path("/usr/share/php/libphp-phpmailer")
+GIT_SEND_EMAIL = Path("/usr/lib/git-core/git-send-email")
+
+
+def _manifest(target: Path) -> Callable[[], str]:
+    return lambda: str(json.loads(target.read_text())["version"])
+
+
 CLIENTS: Mapping[str, Client] = {
     "imaplib": Client(None, _python),
     "smtplib": Client(None, _python),
@@ -83,6 +97,19 @@ CLIENTS: Mapping[str, Client] = {
         _line("perl", "-MMail::IMAPClient", "-e", "print $Mail::IMAPClient::VERSION"),
         perl="Mail::IMAPClient",
     ),
+    "snail": Client("s-nail", _line("s-nail", "--version")),
+    "git_send_email": Client("git", _line("git", "--version"), perl="Authen::SASL", files=(GIT_SEND_EMAIL,)),
+    "nodemailer": Client(
+        "node",
+        _manifest(NODE_MODULES / "nodemailer/package.json"),
+        files=(NODE_MODULES / "nodemailer/package.json",),
+    ),
+    "phpmailer": Client(
+        "php",
+        _line("dpkg-query", "-W", "-f", "${Version}", "libphp-phpmailer"),
+        files=(PHPMAILER / "autoload.php",),
+    ),
+    "postfix": Client("postfix", _line("postconf", "-dh", "mail_version"), ("postconf", "postqueue")),
     "thunderbird": Client("thunderbird", _line("thunderbird", "--version"), ("Xvfb", "import")),
 }
 
@@ -90,7 +117,11 @@ CLIENTS: Mapping[str, Client] = {
 def missing(name: str) -> bool:
     client = CLIENTS[name]
     wanted = (*client.also, client.program) if client.program else client.also
-    return any(shutil.which(program) is None for program in wanted) or not _has_perl_module(client.perl)
+    return (
+        any(shutil.which(program) is None for program in wanted)
+        or not _has_perl_module(client.perl)
+        or not all(target.exists() for target in client.files)
+    )
 
 
 def _has_perl_module(name: str) -> bool:
@@ -191,6 +222,20 @@ class Demo:
         headers = {"Authorization": f"Bearer {token['access_token']}"}
         answer = self.control.get(f"{base}/v1.0/users/{user}/messages/{identity}/$value", headers=headers)
         return answer.raise_for_status().content
+
+    def parsed(self, identity: str, user: str = ALICE) -> EmailMessage:
+        return email.message_from_bytes(self.value(identity, user), policy=email.policy.default)  # type: ignore[return-value]
+
+    def text(self, identity: str, user: str = ALICE) -> str:
+        """The text a reader sees: of every text part."""
+        parts = [part for part in self.parsed(identity, user).walk() if part.get_content_maintype() == "text"]
+        return "\n".join(part.get_content() for part in parts)
+
+    def attachment(self, identity: str, user: str = ALICE) -> bytes:
+        """The octets of the one part that is neither text nor a multipart."""
+        parts = [part for part in self.parsed(identity, user).walk() if not part.is_multipart()]
+        [found] = [part for part in parts if part.get_content_maintype() != "text"]
+        return bytes(found.get_content())
 
     def forget(self) -> None:
         self.control.delete("log").raise_for_status()
