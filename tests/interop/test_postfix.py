@@ -76,11 +76,19 @@ postlog unix-dgram n - n - 1 postlogd
 """
 
 # Folders its daemons write to.
-OWN = [
-    f"spool/{name}"
-    for name in ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "saved")
-    + ("trace", "private", "public", "maildrop")
-]
+QUEUES = (
+    "active",
+    "bounce",
+    "corrupt",
+    "defer",
+    "deferred",
+    "flush",
+    "hold",
+    "incoming",
+    "saved",
+    "maildrop",
+)
+OWN = [f"spool/{name}" for name in (*QUEUES, "trace", "private", "public")]
 
 
 @dataclass
