@@ -9,13 +9,15 @@ import pytest
 from mailbox_world import ACCOUNT, World, world
 
 from gateway.core.errors import NoPermission, Unavailable
-from gateway.core.types import Flags, MessageId, Uid
-from gateway.graph.errors import Denied, OutcomeUnknown, Throttled, Unreachable
+from gateway.core.types import FlagChange, FlagOp, Flags, MessageId, SystemFlag, Uid
+from gateway.graph.errors import Denied, NotFound, OutcomeUnknown, Unreachable
 from gateway.graph.mail import IMAP_DELETED
 from gateway.graph.props import parse_property
 from gateway.mailbox import transfer
+from gateway.mailbox.changes import store_flags
 from gateway.mailbox.expunge import expunge
 from gateway.mailbox.journal import recover
+from gateway.mailbox.work import settled
 
 MARKED = {parse_property(IMAP_DELETED): "1"}
 
@@ -30,15 +32,15 @@ async def run(w: World, folder: str = "inbox", copied_out: frozenset[MessageId] 
     return await expunge(w.ctx, w.folder(folder), await w.rows(folder), copied_out=copied_out)
 
 
-async def test_to_deleted_items_without_the_mark(w: World) -> None:
+async def test_to_deleted_items_where_the_mark_is_spent(w: World) -> None:
     stored = w.graph.put("inbox", props=dict(MARKED), read=True)
     (row,) = await w.sync("inbox")
     assert await run(w) == [row.uid]
-    assert stored.folder == "F-deleteditems" and stored.prop(IMAP_DELETED) == "0"
+    assert stored.folder == "F-deleteditems" and stored.prop(IMAP_DELETED) == "1"
     (there,) = await w.rows("deleteditems")
     assert there.flags == Flags.of([b"\\Seen"]) and there.email_id == row.email_id
     assert there.etag == stored.etag and await w.rows("inbox") == []
-    assert [name for name, _ in w.graph.calls] == ["move", "patch"]
+    assert [name for name, _ in w.graph.calls] == ["move"]
     assert await w.store.journal(ACCOUNT) == []
 
 
@@ -117,17 +119,6 @@ async def test_a_refused_message_stays(w: World) -> None:
         await run(w)
 
 
-async def test_the_mark_is_taken_off_at_the_next_start_if_it_could_not_be(w: World) -> None:
-    stored = w.graph.put("inbox", props=dict(MARKED))
-    await w.sync("inbox")
-    w.graph.fail("patch", Throttled(""))
-    assert len(await run(w)) == 1 and stored.prop(IMAP_DELETED) == "1"
-    assert await w.flags("deleteditems") == [Flags()]
-    await w.restarted()
-    await recover(w.ctx)
-    assert stored.prop(IMAP_DELETED) == "0" and await w.store.journal(ACCOUNT) == []
-
-
 async def test_an_expunge_that_a_crash_cut_short_is_finished(w: World) -> None:
     stored = w.graph.put("inbox", props=dict(MARKED))
     (row,) = await w.sync("inbox")
@@ -137,5 +128,101 @@ async def test_an_expunge_that_a_crash_cut_short_is_finished(w: World) -> None:
     await w.graph.move([row.id], trash.id)
     await w.restarted()
     await recover(w.ctx)
-    assert stored.prop(IMAP_DELETED) == "0" and await w.rows("inbox") == []
+    assert stored.folder == "F-deleteditems" and await w.rows("inbox") == []
     assert await w.flags("deleteditems") == [Flags()]
+    await w.sync("deleteditems")
+    assert await w.flags("deleteditems") == [Flags()]
+
+
+# -- the mark that is left behind --
+
+
+async def trashed(w: World) -> MessageId:
+    w.graph.put("inbox", props=dict(MARKED))
+    (row,) = await w.sync("inbox")
+    await run(w)
+    return row.id
+
+
+async def test_the_mark_left_in_graph_counts_for_nothing_also_after_a_resync(w: World) -> None:
+    id = await trashed(w)
+    w.clock.now += 10
+    w.graph.outlook(id, read=True)
+    assert [f.system for f in await w.flags("deleteditems")] == [SystemFlag(0)]
+    await w.sync("deleteditems")
+    assert await w.flags("deleteditems") == [Flags.of([b"\\Seen"])]
+    assert await expunge(w.ctx, w.folder("deleteditems"), [], copied_out=frozenset()) == []
+
+
+async def test_a_store_in_trash_makes_it_count_again(w: World) -> None:
+    await trashed(w)
+    trash = await w.fresh("deleteditems")
+    rows = await w.rows("deleteditems")
+    await store_flags(w.ctx, trash, rows, FlagChange(FlagOp.ADD, Flags.of([b"\\Seen"])))
+    assert await w.flags("deleteditems") == [Flags.of([b"\\Seen"])]
+    rows = await w.rows("deleteditems")
+    await store_flags(w.ctx, trash, rows, FlagChange(FlagOp.ADD, Flags.of([b"\\Deleted"])))
+    w.clock.now += 10
+    await w.sync("deleteditems")
+    assert await w.flags("deleteditems") == [Flags.of([b"\\Seen", b"\\Deleted"])]
+
+
+async def test_what_is_restored_is_not_deleted_and_loses_the_mark(w: World) -> None:
+    id = await trashed(w)
+    w.clock.now += 10
+    w.graph.outlook(id, folder="F-inbox")
+    await w.sync("deleteditems")
+    await w.sync("inbox")
+    assert await w.flags("inbox") == [Flags()]
+    await settled()
+    stored = w.graph.messages[id]
+    assert stored.prop(IMAP_DELETED) == "0"
+    ((_, (patch,)),) = [call for call in w.graph.calls if call[0] == "patch"]
+    assert patch.if_match  # nobody's change in between is undone
+    (row,) = await w.rows("inbox")
+    assert row.etag == stored.etag  # our own writing: no suspicion
+
+
+async def test_a_mark_set_meanwhile_is_not_taken_off(w: World) -> None:
+    id = await trashed(w)
+    w.clock.now += 10
+    w.graph.outlook(id, folder="F-inbox")
+    w.graph.during["patch"] = lambda: w.graph.outlook(id, read=True)
+    await w.sync("deleteditems")
+    await w.sync("inbox")
+    await settled()
+    assert w.graph.messages[id].prop(IMAP_DELETED) == "1"
+
+
+async def test_a_client_that_moves_it_out_of_trash_finds_it_undeleted_there(w: World) -> None:
+    await trashed(w)
+    rows = await w.rows("deleteditems")
+    await transfer.move(w.ctx, w.folder("deleteditems"), rows, w.folder("sentitems"))
+    assert await w.flags("sentitems") == [Flags()]
+    await transfer.copy(w.ctx, w.folder("sentitems"), await w.rows("sentitems"), w.folder("inbox"))
+    w.clock.now += 200
+    await w.sync("inbox")
+    assert await w.flags("inbox") == [Flags()]
+
+
+# -- a 404 that passes --
+
+
+@pytest.mark.parametrize("folder", ["inbox", "deleteditems"])
+async def test_a_passing_404_does_not_make_a_message_disappear(w: World, folder: str) -> None:
+    stored = w.graph.put(folder, props=dict(MARKED))
+    await w.sync(folder)
+    w.graph.fail("move", NotFound("", status=404, code="ErrorItemNotFound"), id=stored.id)
+    assert len(await run(w, folder)) == 1  # tried once more, and then it went
+    assert stored.folder != f"F-{folder}" and await w.rows(folder) == []
+
+
+@pytest.mark.parametrize("folder", ["inbox", "deleteditems"])
+async def test_a_404_that_does_not_pass_is_an_error_while_the_message_is_there(w: World, folder: str) -> None:
+    stored = w.graph.put(folder, props=dict(MARKED))
+    await w.sync(folder)
+    for _ in range(2):
+        w.graph.fail("move", NotFound("", status=404, code="ErrorItemNotFound"), id=stored.id)
+    with pytest.raises(Unavailable):
+        await run(w, folder)
+    assert len(await w.rows(folder)) == 1 and w.graph.count("move") == 2

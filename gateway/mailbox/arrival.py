@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from gateway.core.types import Flags, MessageId, SystemFlag, Uid
-from gateway.graph.errors import GraphError, NotFound
-from gateway.graph.mail import IMAP_DELETED, Patch, Result
-from gateway.graph.model import Message
+from gateway.graph.errors import GraphError, NotFound, OutcomeUnknown, Throttled, Unreachable
+from gateway.graph.mail import Result
+from gateway.graph.model import Message, Priority
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.local import KeywordMap, epoch, flags_of
-from gateway.mailbox.patches import extended_properties
 from gateway.mailbox.replies import is_message_gone
 from gateway.store.api import Applied, FolderRow, Local, MessageRow, Upsert
 
@@ -19,6 +19,7 @@ Arrived = tuple[MessageRow, Message]  # as it was in the source, and as Graph sh
 Pairs = list[tuple[Uid, Uid]]  # (source UID, target UID), what COPYUID tells
 
 _NOTHING = SystemFlag(0)
+_OPEN = (OutcomeUnknown, Unreachable, Throttled)  # whether it was done is not known
 
 
 async def arrive(
@@ -72,33 +73,28 @@ async def carry(ctx: AccountContext, pairs: Sequence[Arrived]) -> None:
             await ctx.store.pin(ctx.account, target, pin)
 
 
-async def undelete_all(ctx: AccountContext, messages: Sequence[Message]) -> bool:
-    """Take \\Deleted off in Graph, their etags kept up to date; False if it has to be tried again (the
-    journal row stays)."""
-    body = {"singleValueExtendedProperties": extended_properties({IMAP_DELETED: "0"})}
-    if not messages:
-        return True
-    try:
-        answers = await ctx.graph.patch([Patch(message.id, body) for message in messages])
-    except GraphError:
-        return False
-    for message, answer in zip(messages, answers, strict=True):
-        if isinstance(answer, Message):
-            _newer(message, answer)
-            ctx.writes.ended(MessageId(message.id), ctx.clock.monotonic())
-    return all(isinstance(answer, (Message, NotFound)) for answer in answers)
+async def spend_marks(ctx: AccountContext, ids: Sequence[MessageId]) -> None:
+    """The \\Deleted of these messages has had its effect: the mark Graph still has counts for nothing from now on,
+    wherever they may turn up. No request (decision 8)."""
+    if not ids:
+        return
+    async with ctx.local_lock:
+        local = await ctx.store.local(ctx.account, ids)
+        spent = {id: replace(local.get(id, Local()), undeleted=True) for id in ids}
+        await ctx.store.put_local(ctx.account, spent)
 
 
-def _newer(message: Message, answer: Message) -> None:
-    message.etag = answer.etag or message.etag
-    message.last_modified_date_time = answer.last_modified_date_time or message.last_modified_date_time
-
-
-async def move_all(ctx: AccountContext, ids: Sequence[str], folder: str = RECOVERABLE) -> list[Result]:
+async def move_all(
+    ctx: AccountContext,
+    ids: Sequence[str],
+    folder: str = RECOVERABLE,
+    *,
+    priority: Priority = Priority.INTERACTIVE,
+) -> list[Result]:
     if not ids:
         return []
     try:
-        return await ctx.graph.move(ids, folder)
+        return await ctx.graph.move(ids, folder, priority=priority)
     except GraphError as error:
         return [error for _ in ids]
 
@@ -108,6 +104,42 @@ async def get_all(ctx: AccountContext, ids: Sequence[str]) -> list[Result]:
         return await ctx.graph.get(ids) if ids else []
     except GraphError as error:
         return [error for _ in ids]
+
+
+Again = Callable[[list[MessageId]], Awaitable[Sequence[Result]]]
+
+
+async def settled(
+    ctx: AccountContext, ids: Sequence[MessageId], results: Sequence[Result], source: str, again: Again
+) -> list[Result]:
+    """What became of messages that were to leave `source`: where the answer leaves that open, the message itself says
+    where it is. A 404 is believed when it comes twice: a passing one must not look like a message that is gone. What
+    is still there after one is tried once more by `again`."""
+    settled = list(results)
+    doubtful = [
+        at for at, result in enumerate(results) if isinstance(result, _OPEN) or is_message_gone(result)
+    ]
+    there: list[int] = []
+    for at, answer in zip(doubtful, await get_all(ctx, [ids[at] for at in doubtful]), strict=True):
+        passing = is_message_gone(results[at])
+        if isinstance(answer, NotFound) or has_left(answer, source) or (passing and _failed(answer)):
+            settled[at] = answer
+        elif passing:
+            there.append(at)
+    if there:
+        for at, answer in zip(there, await again([ids[at] for at in there]), strict=True):
+            settled[at] = (
+                Unreachable("a 404 for a message that is there") if is_message_gone(answer) else answer
+            )
+    return settled
+
+
+def _failed(answer: Result) -> bool:
+    return isinstance(answer, GraphError)
+
+
+def has_left(answer: Result, source: str) -> bool:
+    return isinstance(answer, Message) and answer.parent_folder_id not in (None, source)
 
 
 def is_in(answer: Result, folder: str) -> bool:

@@ -28,6 +28,7 @@ from gateway.mailbox.patches import (
     wanted_flags,
 )
 from gateway.mailbox.replies import refusal
+from gateway.mailbox.work import bulk
 from gateway.store.api import FolderRow, Local, MessageRow, Upsert
 
 FRESH = 5.0  # seconds since the last sync: so long a STORE that changes nothing needs no request (decision 7)
@@ -69,7 +70,7 @@ async def store_flags(
     ctx: AccountContext, folder: FolderRow, rows: Sequence[MessageRow], change: FlagChange
 ) -> Outcome:
     """Apply one STORE to these messages of the folder. Graph's errors are in the outcome, not raised."""
-    store = _Store(ctx, folder, change)
+    store = _Store(ctx, folder, change, len(rows))
     for start in range(0, len(rows), AT_ONCE):
         await store.run(rows[start : start + AT_ONCE])
     return store.outcome
@@ -78,12 +79,13 @@ async def store_flags(
 class _Store:
     """One STORE on its way."""
 
-    def __init__(self, ctx: AccountContext, folder: FolderRow, change: FlagChange) -> None:
+    def __init__(self, ctx: AccountContext, folder: FolderRow, change: FlagChange, messages: int) -> None:
         self.outcome = Outcome()
         self._ctx = ctx
         self._folder = folder
         self._change = change
         self._keywords = KeywordMap(ctx.settings.labels)
+        self._priority = bulk(messages)
         self._stale = ctx.clock.time() - folder.synced_at >= FRESH
 
     async def run(self, rows: Sequence[MessageRow]) -> None:
@@ -164,7 +166,8 @@ class _Store:
 
     async def _answers(self, jobs: Sequence[_Job]) -> Sequence[Result]:
         try:
-            return await self._ctx.graph.patch([self._request(job) for job in jobs])
+            patches = [self._request(job) for job in jobs]
+            return await self._ctx.graph.patch(patches, priority=self._priority)
         except GraphError as error:  # none of them could be asked
             return [error for _ in jobs]
 
@@ -196,7 +199,7 @@ class _Store:
         if not jobs:
             return
         try:
-            answers = await self._ctx.graph.get([job.row.id for job in jobs])
+            answers = await self._ctx.graph.get([job.row.id for job in jobs], priority=self._priority)
         except GraphError:
             return
         for job, answer in zip(jobs, answers, strict=True):
@@ -233,11 +236,15 @@ class _Store:
 
     def _local_after(self, job: _Job, before: Local) -> Local:
         if isinstance(job.answer, Message):
-            before = local_of(wanted_flags(self._change, _flags_in(before), self._keywords), self._keywords)
+            after = local_of(wanted_flags(self._change, _flags_in(before), self._keywords), self._keywords)
+            # The mark of \\Deleted is from now on what we have just written.
+            before = replace(after, undeleted=before.undeleted and Aspect.DELETED not in job.aspects)
         else:  # nothing was removed after all
             kept = job.withdrawn
-            before = Local(
-                before.answered or kept.answered, before.forwarded or kept.forwarded, before.keywords
+            before = replace(
+                before,
+                answered=before.answered or kept.answered,
+                forwarded=before.forwarded or kept.forwarded,
             )
         return (merged_local(job.truth, before) if job.truth else None) or before
 

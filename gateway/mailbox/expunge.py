@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from gateway.core.types import MessageId, SpecialUse, SystemFlag, Uid
-from gateway.graph.errors import GraphError, NotFound
+from gateway.graph.errors import GraphError
 from gateway.graph.mail import Result
 from gateway.graph.model import Message
-from gateway.mailbox.arrival import RECOVERABLE, get_all, is_in, leave, move_all
+from gateway.mailbox.arrival import RECOVERABLE, leave, move_all, settled, spend_marks
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.replies import is_message_gone, refusal
 from gateway.mailbox.transfer import to_trash
-from gateway.mailbox.work import whole
+from gateway.mailbox.work import bulk, whole
 from gateway.store.api import FolderRow, MessageRow
 
 AT_ONCE = 400
@@ -68,11 +69,14 @@ async def _remove(ctx: AccountContext, folder: FolderRow, rows: Sequence[Message
     errors: list[GraphError] = []
     for start in range(0, len(rows), AT_ONCE):
         some = rows[start : start + AT_ONCE]
-        results = await _settled(ctx, folder, some, await how(ctx, [row.id for row in some]))
+        ids, way = [row.id for row in some], partial(how, ctx)
+        results = await settled(ctx, ids, await way(ids), folder.id, way)
         done = [row for row, result in zip(some, results, strict=True) if _is_gone(result)]
         errors += [r for r in results if isinstance(r, GraphError) and not _is_gone(r)]
         for row in done:
             ctx.writes.ended(row.id, ctx.clock.monotonic())
+        if how is not _purge:
+            await spend_marks(ctx, [row.id for row in done if SystemFlag.DELETED in row.flags.system])
         await leave(ctx, folder.key, [row.id for row in done])
         gone += [row.uid for row in done]
     if errors and not gone:
@@ -80,30 +84,17 @@ async def _remove(ctx: AccountContext, folder: FolderRow, rows: Sequence[Message
     return gone
 
 
-async def _settled(
-    ctx: AccountContext, folder: FolderRow, rows: Sequence[MessageRow], results: Sequence[Result]
-) -> list[Result]:
-    """After an unknown outcome: a message that is elsewhere or nowhere was removed."""
-    settled = list(results)
-    doubtful = [at for at, result in enumerate(results) if not _is_gone(result)]
-    answers = await get_all(ctx, [rows[at].id for at in doubtful])
-    for at, answer in zip(doubtful, answers, strict=True):
-        if isinstance(answer, NotFound) or (isinstance(answer, Message) and not is_in(answer, folder.id)):
-            settled[at] = answer
-    return settled
-
-
 def _is_gone(result: Result) -> bool:
     return isinstance(result, Message) or is_message_gone(result)
 
 
 async def _soft_delete(ctx: AccountContext, ids: Sequence[str]) -> list[Result]:
-    return await move_all(ctx, ids, RECOVERABLE)
+    return await move_all(ctx, ids, RECOVERABLE, priority=bulk(len(ids)))
 
 
 async def _discard(ctx: AccountContext, ids: Sequence[str]) -> list[Result]:
     """To a Deleted Items that the folder list does not know."""
-    return await move_all(ctx, ids, SpecialUse.TRASH)
+    return await move_all(ctx, ids, SpecialUse.TRASH, priority=bulk(len(ids)))
 
 
 async def _purge(ctx: AccountContext, ids: Sequence[str]) -> list[Result]:

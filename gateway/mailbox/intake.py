@@ -16,7 +16,9 @@ from gateway.graph.props import parse_property, props
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.local import KeywordMap, epoch, merged_local, upsert_of
 from gateway.mailbox.renewal import Suspects, Suspicion, watched
-from gateway.store.api import MessageRow, Upsert
+from gateway.mailbox.sending.hidden import hidden
+from gateway.mailbox.unmarking import unmark
+from gateway.store.api import ABSENT, MessageRow, Upsert
 
 YOUNG = 60.0  # seconds in which Exchange itself may touch a draft that we have just written
 BIRTHPLACES = ("inbox", "sentitems", "drafts", "outbox")  # most messages there were never anywhere else
@@ -47,7 +49,9 @@ class Intake:
         """Rows to store, oldest first: UIDs rise with (received, id). What Graph cannot hold is merged and kept
         (invariant 6). `known` is None while all that is there is listed for the first time."""
         born_here = known is None and self._is_born_here()
-        known = known or {}
+        if known is None:
+            outgoing = await hidden(self._ctx, self._id, messages, ())
+            messages = [m for m in messages if MessageId(m.id) not in outgoing.ids | outgoing.perhaps]
         ids = [MessageId(message.id) for message in messages]
         local = await self._ctx.store.local(self._ctx.account, ids)
         merged = {
@@ -57,6 +61,9 @@ class Intake:
         if learnt:
             await self._ctx.store.put_local(self._ctx.account, learnt)
         local = {**local, **learnt}
+        if known is not None:
+            unmark(self._ctx, self._key, self._id, messages, local)
+        known = known or {}
         rows: list[tuple[int, Upsert]] = []
         for key, message in zip(ids, messages, strict=True):
             row = upsert_of(
@@ -78,8 +85,11 @@ class Intake:
         latest = {MessageId(message.id): message for message in messages}
         known = await ctx.store.find(self._key, list(latest))
         accepted: list[Message] = []
+        outgoing = await hidden(ctx, self._id, list(latest.values()), known)
         for key, message in latest.items():
-            if self._held(key, known):
+            if key in outgoing.ids:
+                continue
+            if key in outgoing.perhaps or self._held(key, known):
                 taken.complete = False
             elif _older(message, known.get(key)) or ctx.writes.after(key, began):
                 taken.again.add(key)
@@ -90,8 +100,13 @@ class Intake:
         gone = gone - written
         rows = await self.upserts(accepted, known)
         await self._heed_content(accepted, rows, known)
+        for row in rows:  # another process may write the same meanwhile
+            row.base = known[row.id].etag if row.id in known else ABSENT
         applied = await ctx.store.apply(self._key, rows, sorted(gone), link=link if taken.complete else None)
         ctx.hubs.refresh(self._key, applied)
+        if applied.passed:
+            taken.complete = False
+            taken.again |= known.keys() & set(applied.passed)
         self.suspects.verify()
         return taken
 

@@ -8,7 +8,8 @@
 \\Draft                 isDraft    0x1080 = 261
 ```
 
-0x1081 holds one verb only: `Local` keeps the union. A verb seen outside adds a bit, only a STORE removes one.
+0x1081 holds one verb only: `Local` keeps the union. A verb seen outside adds a bit, only a STORE removes one. A mark
+of \\Deleted that an EXPUNGE left on a message in Deleted Items counts for nothing: `Local.undeleted` (decision 8).
 The way to Graph is `mailbox.patches`.
 """
 
@@ -137,7 +138,7 @@ def _flags(
     message: Message, values: Values, state: Local, keywords: KeywordMap, expanded: bool, known: Flags
 ) -> Flags:
     system = _seen(message, known) | _flagged(message, known) | _draft(message, known)
-    system |= _deleted(values, known, expanded)
+    system |= _deleted(values, known, expanded, state.undeleted)
     if state.answered:
         system |= SystemFlag.ANSWERED
     names = {name.lower(): name for name in _category_keywords(message, known, keywords)}
@@ -159,7 +160,8 @@ def _merged(values: Values, before: Local) -> Local:
     machine = values.get(_MACHINE_WORDS)
     answered = before.answered or verb in _ANSWERED_VERBS
     forwarded = before.forwarded or verb == _FORWARDED_VERB
-    return Local(answered, forwarded, before.keywords if machine is None else _machine_of(machine))
+    keywords = before.keywords if machine is None else _machine_of(machine)
+    return Local(answered, forwarded, keywords, before.undeleted)
 
 
 def upsert_of(
@@ -255,9 +257,14 @@ def _flagged(message: Message, known: Flags) -> SystemFlag:
     return _bit(told, SystemFlag.FLAGGED, known)
 
 
-def _deleted(values: Values, known: Flags, expanded: bool) -> SystemFlag:
+def is_marked(message: Message) -> bool:
+    """Whether Graph has the mark of \\Deleted on it, whatever that counts for."""
+    return _integer(props(message).get(_DELETED)) == 1
+
+
+def _deleted(values: Values, known: Flags, expanded: bool, undeleted: bool) -> SystemFlag:
     value = _integer(values.get(_DELETED))
-    told = None if value is None and not expanded else value == 1
+    told = None if value is None and not expanded else value == 1 and not undeleted
     return _bit(told, SystemFlag.DELETED, known)
 
 

@@ -12,32 +12,35 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from gateway.core.errors import GatewayError
+from gateway.core.errors import GatewayError, InUse
 from gateway.core.types import FolderId, MessageId, SystemFlag
-from gateway.graph.errors import GraphError, NotFound, OutcomeUnknown, Throttled, Unreachable
+from gateway.graph.errors import GraphError, NotFound, OutcomeUnknown, Unreachable
 from gateway.graph.mail import Result
-from gateway.graph.model import Message
+from gateway.graph.model import Message, Priority
 from gateway.mailbox.arrival import (
     Pairs,
     arrive,
     carry,
     get_all,
+    has_left,
     is_in,
     leave,
     move_all,
     paired,
     raise_first,
-    undelete_all,
+    settled,
+    spend_marks,
     whole_row,
 )
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.local import epoch
 from gateway.mailbox.replies import is_message_gone, refusal
-from gateway.mailbox.work import abandon, begin, done, payload_of, update, whole
+from gateway.mailbox.work import abandon, begin, bulk, done, payload_of, update, whole
 from gateway.store.api import FolderRow, JournalRow, MessageRow
 
 AT_ONCE = 400  # messages of one journal row, whose payload is bounded
 SKEW = 120  # seconds Graph's clock may differ from ours
+TRIES = 3  # to copy one message, where Graph does not say what became of it
 _UNKNOWN = (OutcomeUnknown, Unreachable)
 
 
@@ -53,7 +56,7 @@ class CopyWork(msgspec.Struct):
 
 
 class MoveWork(msgspec.Struct):
-    """A MOVE under way, or an EXPUNGE to Deleted Items, which takes \\Deleted off as well."""
+    """A MOVE under way, or an EXPUNGE to Deleted Items, where \\Deleted is spent."""
 
     source: int
     target: int
@@ -70,13 +73,37 @@ async def copy(
 ) -> Pairs:
     """Copy all of `rows` that still exist; (source UID, target UID) in their order. Raises GatewayError with
     nothing left in the target."""
-    return await whole(_Copy(ctx, target).run(rows))
+    return await whole(_copy(ctx, rows, target))
+
+
+async def _copy(ctx: AccountContext, rows: Sequence[MessageRow], target: FolderRow) -> Pairs:
+    ids = {str(row.id) for row in rows}
+    try:
+        await _cleared(ctx, ids, target)
+    except GraphError as error:
+        raise refusal(error) from error
+    with ctx.holds.copies(target.id, ids):
+        return await _Copy(ctx, target, bulk(len(rows))).run(rows)
+
+
+async def _cleared(ctx: AccountContext, ids: set[str], target: FolderRow) -> None:
+    """What an earlier COPY of these messages left in the target is taken back, before it could be taken for ours."""
+    if target.id not in ctx.holds.left.values():
+        return
+    for row in await ctx.store.journal(ctx.account):
+        if row.kind != "copy" or ctx.holds.left.get(row.id) != target.id:
+            continue
+        if ids.intersection(payload_of(row, CopyWork).ids):
+            await recover_copy(ctx, row)
+            if row.id in ctx.holds.left:
+                raise InUse("The same messages are being copied there, try again")
 
 
 class _Copy:
-    def __init__(self, ctx: AccountContext, target: FolderRow) -> None:
+    def __init__(self, ctx: AccountContext, target: FolderRow, priority: Priority) -> None:
         self._ctx = ctx
         self._target = target
+        self._priority = priority
         self._made: list[tuple[MessageRow, Message]] = []
         self._journal: list[int] = []
         self._unsure = False  # whether a copy may exist that we know nothing of
@@ -94,7 +121,7 @@ class _Copy:
     async def _some(self, rows: Sequence[MessageRow]) -> None:
         ctx, ids = self._ctx, [str(row.id) for row in rows]
         work = CopyWork(self._target.key, self._target.id, ids, int(ctx.clock.time()), ids)
-        row = await begin(ctx, "copy", work)
+        row = await begin(ctx, "copy", work, into=self._target.key)
         self._journal.append(row)
         results = await self._asked(work.ids)
         self._take(rows, results)
@@ -104,14 +131,14 @@ class _Copy:
         await update(ctx, row, work)
         for source, result in zip(rows, results, strict=True):
             if isinstance(result, _UNKNOWN):
-                await self._look(source, work)
+                await self._settle(source, work)
             elif isinstance(result, GraphError) and not is_message_gone(result):
                 raise result
         self._unsure = False
 
     async def _asked(self, ids: Sequence[str]) -> Sequence[Result]:
         try:
-            return await self._ctx.graph.copy(ids, self._target.id)
+            return await self._ctx.graph.copy(ids, self._target.id, priority=self._priority)
         except GraphError as error:
             return [error for _ in ids]
 
@@ -119,11 +146,14 @@ class _Copy:
         made = ((row, answer) for row, answer in zip(rows, results, strict=True))
         self._made += [(row, answer) for row, answer in made if isinstance(answer, Message)]
 
-    async def _look(self, row: MessageRow, work: CopyWork) -> None:
+    async def _settle(self, row: MessageRow, work: CopyWork) -> None:
         """Nobody said whether it was copied: look, and only if it is not there copy again."""
         taken = {message.id for _, message in self._made}
-        found = await stray_copies(self._ctx, work, row.id, taken)
-        result: Result = found[0] if found else (await self._asked([row.id]))[0]
+        for _ in range(TRIES):
+            found = await stray_copies(self._ctx, work, row.id, taken)
+            result: Result = found[0] if found else (await self._asked([row.id]))[0]
+            if not isinstance(result, _UNKNOWN):
+                break
         if isinstance(result, Message):
             self._made.append((row, result))
         elif not is_message_gone(result):
@@ -135,7 +165,7 @@ class _Copy:
         undone = all(isinstance(each, Message) or is_message_gone(each) for each in results)
         for row in self._journal:
             if self._unsure or not undone:
-                abandon(self._ctx, row)
+                abandon(self._ctx, row, self._target.id)
             else:
                 await done(self._ctx, row)
 
@@ -154,6 +184,7 @@ async def stray_copies(ctx: AccountContext, work: CopyWork, source: str, taken: 
     """Copies of `source` in the target that nobody accounts for: same Message-ID, changed since the work
     began, no UID given."""
     answers = await ctx.graph.get([source])
+    raise_first(answers)  # that it cannot be seen now does not say that there is no copy
     if not isinstance(answers[0], Message) or not answers[0].internet_message_id:
         return []
     found = await ctx.graph.find_by_message_id(answers[0].internet_message_id, work.target_id)
@@ -169,8 +200,19 @@ async def stray_copies(ctx: AccountContext, work: CopyWork, source: str, taken: 
 
 
 async def recover_copy(ctx: AccountContext, row: JournalRow) -> None:
-    """The client was never told of these copies: take them back."""
-    work = payload_of(row, CopyWork)
+    """The client was never told of these copies: take them back. While one of these messages is being copied to the
+    same folder again that has to wait: nobody could tell the copies apart."""
+    async with ctx.holds.undoing:
+        if row.id not in {each.id for each in await ctx.store.journal(ctx.account)}:
+            return
+        work = payload_of(row, CopyWork)
+        if any((work.target_id, source) in ctx.holds.copying for source in work.ids):
+            ctx.unfinished.set()
+        else:
+            await _undo_copy(ctx, row, work)
+
+
+async def _undo_copy(ctx: AccountContext, row: JournalRow, work: CopyWork) -> None:
     known = await ctx.store.find(work.target, [MessageId(id) for id in work.copies])
     copies = [id for id in work.copies if id not in known]
     for source in work.unsure:
@@ -218,7 +260,7 @@ async def _relocate(
     with ctx.holds.hold(target.id):
         for start in range(0, len(rows), AT_ONCE):
             some = rows[start : start + AT_ONCE]
-            moved = _Move(ctx, source, target, undelete, errors)
+            moved = _Move(ctx, source, target, undelete, errors, bulk(len(rows)))
             pairs += await moved.run(some)
     if errors and not pairs:
         raise refusal(errors[0]) from errors[0]
@@ -234,35 +276,35 @@ class _Move:
     target: FolderRow
     undelete: bool
     errors: list[GraphError]
+    priority: Priority
     gone: list[MessageId] = field(default_factory=list)
 
     async def run(self, rows: Sequence[MessageRow]) -> Pairs:
         ctx, ids = self.ctx, [row.id for row in rows]
         work = MoveWork(self.source.key, self.target.key, self.target.id, list(ids), self.undelete)
-        journal = await begin(ctx, "move", work)
-        results = await self._settled(ids, await move_all(ctx, ids, self.target.id))
+        journal = await begin(ctx, "move", work, into=self.target.key)
+        results = await self._settled(ids, await self._asked(ids))
         moved = [(r, a) for r, a in zip(rows, results, strict=True) if isinstance(a, Message)]
         self._judge(rows, results)
-        marked = [m for row, m in moved if self.undelete and SystemFlag.DELETED in row.flags.system]
-        clean = await undelete_all(ctx, marked)
+        if self.undelete:
+            await spend_marks(ctx, [row.id for row, _ in moved if SystemFlag.DELETED in row.flags.system])
         applied = await arrive(ctx, self.target, moved, without=_taken_off(self.undelete))
         await leave(ctx, self.source.key, [*(row.id for row, _ in moved), *self.gone])
-        if clean:
-            await done(ctx, journal)
-        else:
-            abandon(ctx, journal)
+        await done(ctx, journal)
         return paired(moved, applied)
 
+    async def _asked(self, ids: Sequence[MessageId]) -> list[Result]:
+        return await move_all(self.ctx, ids, self.target.id, priority=self.priority)
+
     async def _settled(self, ids: Sequence[MessageId], results: Sequence[Result]) -> list[Result]:
-        """Where the outcome is unknown, the message itself says in which folder it is."""
-        settled = list(results)
-        doubtful = [at for at, result in enumerate(results) if isinstance(result, (*_UNKNOWN, Throttled))]
-        if not doubtful:
-            return settled
-        for at, answer in zip(doubtful, await get_all(self.ctx, [ids[at] for at in doubtful]), strict=True):
-            if isinstance(answer, NotFound) or is_in(answer, self.target.id):
-                settled[at] = answer
-        return settled
+        """Where the outcome is unknown, the message itself says in which folder it is. What somebody else put into
+        a third one has gone."""
+        found = await settled(self.ctx, ids, results, self.source.id, self._asked)
+        return [
+            NotFound("moved by somebody else") if has_left(each, self.source.id) and not is_in(each, self.target.id)
+            else each
+            for each in found
+        ]  # fmt: skip
 
     def _judge(self, rows: Sequence[MessageRow], results: Sequence[Result]) -> None:
         for row, result in zip(rows, results, strict=True):
@@ -284,8 +326,8 @@ async def recover_move(ctx: AccountContext, row: JournalRow) -> None:
     there = {id: a for id, a in answers.items() if isinstance(a, Message) and is_in(a, work.target_id)}
     target = await ctx.store.folder(ctx.account, FolderId(work.target_id))
     moved = [(left[id], message) for id, message in there.items() if id in left]
-    if work.undelete and not await undelete_all(ctx, list(there.values())):
-        return
+    if work.undelete:
+        await spend_marks(ctx, list(there))
     if target is not None:
         fresh = [(source, message) for source, message in moved if source.id not in arrived]
         await arrive(ctx, target, fresh, without=_taken_off(work.undelete))

@@ -7,13 +7,17 @@ is still there at start is finished or undone by `mailbox.journal`."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from typing import Any, TypeVar
 
 import msgspec
 
+from gateway.core.types import FolderId
+from gateway.graph.model import Priority
 from gateway.mailbox.context import AccountContext
 from gateway.store.api import JournalRow
+
+BULK_FROM = 200  # messages: beyond, a command waits for others and leaves them the rest of the budget
 
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
@@ -21,9 +25,15 @@ S = TypeVar("S", bound=msgspec.Struct)
 _running: set[asyncio.Task[Any]] = set()  # a task nobody refers to may be collected
 
 
-async def begin(ctx: AccountContext, kind: str, payload: msgspec.Struct) -> int:
-    """Keep what is about to be done; returns the row's id."""
-    row = await ctx.store.journal_add(ctx.account, kind, msgspec.json.encode(payload))
+def bulk(messages: int) -> Priority:
+    """What a command about so many messages is to the mailbox's scheduler (decision 6)."""
+    return Priority.BULK if messages > BULK_FROM else Priority.INTERACTIVE
+
+
+async def begin(ctx: AccountContext, kind: str, payload: msgspec.Struct, *, into: int = 0) -> int:
+    """Keep what is about to be done; returns the row's id. `into`: the folder that messages are put into, which no
+    process takes for new mail meanwhile."""
+    row = await ctx.store.journal_add(ctx.account, kind, msgspec.json.encode(payload), into)
     ctx.working.add(row)
     return row
 
@@ -35,10 +45,14 @@ async def update(ctx: AccountContext, id: int, payload: msgspec.Struct) -> None:
 async def done(ctx: AccountContext, id: int) -> None:
     await ctx.store.journal_done(id)
     ctx.working.discard(id)
+    ctx.holds.left.pop(id, None)
 
 
-def abandon(ctx: AccountContext, id: int) -> None:
-    """This work ends here without an end: what it did is finished or undone by `mailbox.journal`, soon."""
+def abandon(ctx: AccountContext, id: int, folder: FolderId | None = None) -> None:
+    """This work ends here without an end: what it did is finished or undone by `mailbox.journal`, soon. Until then
+    nothing unknown in `folder`, its target if it has one, is taken for somebody's mail."""
+    if folder is not None:
+        ctx.holds.left[id] = folder
     ctx.working.discard(id)
     ctx.unfinished.set()
 
@@ -54,6 +68,13 @@ async def whole(work: Awaitable[T]) -> T:
     _running.add(task)
     task.add_done_callback(_ended)
     return await asyncio.shield(task)
+
+
+def aside(work: Coroutine[Any, Any, object]) -> None:
+    """Do it besides: nobody waits for it, and what goes wrong concerns nobody. It ends before the store is closed."""
+    task = asyncio.create_task(work)
+    _running.add(task)
+    task.add_done_callback(_ended)
 
 
 def _ended(task: asyncio.Task[Any]) -> None:

@@ -204,7 +204,7 @@ class JournalRow:
     kind: str
     payload: bytes  # msgpack/JSON, at most 64 KiB; bytes of messages live in blobs
     created: int
-    elsewhere: bool = False  # the work of another node that lives
+    elsewhere: bool = False  # another node's work
 
 
 class Store(Submissions, Syncing, Quotas, Protocol):

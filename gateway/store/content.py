@@ -174,24 +174,25 @@ def forget(db: Connection, owner: int, ids: Sequence[MessageId]) -> None:
 
 def local(db: Connection, account: AccountId, ids: Sequence[MessageId]) -> dict[MessageId, Local]:
     sql = (
-        "SELECT id, answered, forwarded, keywords FROM local"
+        "SELECT id, answered, forwarded, keywords, undeleted FROM local"
         " WHERE account = ? AND id IN (SELECT value FROM json_each(?))"
     )
     rows = db.execute(sql, (account_key(db, account), among(list(ids))))
     return {
-        id: Local(answered == 1, forwarded == 1, frozenset(keywords.split()))
-        for id, answered, forwarded, keywords in rows
+        id: Local(answered == 1, forwarded == 1, frozenset(keywords.split()), undeleted == 1)
+        for id, answered, forwarded, keywords, undeleted in rows
     }
 
 
 def put_local(db: Connection, account: AccountId, states: Mapping[MessageId, Local]) -> None:
     owner = make_account(db, account)
     db.executemany(
-        "INSERT INTO local (account, id, answered, forwarded, keywords) VALUES (?, ?, ?, ?, ?)"
+        "INSERT INTO local (account, id, answered, forwarded, keywords, undeleted) VALUES (?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (account, id) DO UPDATE SET answered = excluded.answered,"
-        " forwarded = excluded.forwarded, keywords = excluded.keywords",
+        " forwarded = excluded.forwarded, keywords = excluded.keywords, undeleted = excluded.undeleted",
         [
-            (owner, id, int(state.answered), int(state.forwarded), keyword_octets(state.keywords))
+            (owner, id, int(state.answered), int(state.forwarded), words, int(state.undeleted))
             for id, state in states.items()
+            for words in (keyword_octets(state.keywords),)
         ],
     )

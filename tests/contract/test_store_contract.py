@@ -868,7 +868,7 @@ async def test_unadopted_blobs_go_after_a_week_but_never_before_their_journal_ro
 async def test_local_state_is_keyed_by_account_and_id(state: State) -> None:
     store = await state.open()
     a, b = ids("a", "b")
-    full = Local(answered=True, forwarded=True, keywords=frozenset({b"$MDNSent", b"NonJunk"}))
+    full = Local(answered=True, forwarded=True, keywords=frozenset({b"$MDNSent", b"NonJunk"}), undeleted=True)
     await store.put_local(ALICE, {a: full, b: Local(forwarded=True)})
     await store.put_local(ALICE, {b: Local()})
     await store.close()
@@ -1179,7 +1179,9 @@ async def test_a_quota_is_looked_at_and_given_back(state: State) -> None:
     assert await store.take_quota("a", HOURLY, -1) and await store.take_quota("a", HOURLY, 1)
     for _ in range(5):
         assert await store.take_quota("a", HOURLY, -1)
-    assert await store.take_quota("a", HOURLY, 2) and not await store.take_quota("a", HOURLY, 1), "never below none"
+    assert await store.take_quota("a", HOURLY, 2) and not await store.take_quota("a", HOURLY, 1), (
+        "never below none"
+    )
 
 
 async def test_what_does_not_fit_everywhere_counts_nowhere(state: State) -> None:
