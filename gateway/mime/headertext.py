@@ -22,7 +22,9 @@ ADDRESSES = frozenset(
 )  # fmt: skip
 PARAMETERS = frozenset({b"content-type", b"content-disposition"})
 _LINE = re.compile(rb"[^\n]{999,}")
-_NO_PHRASE = re.compile(rb"[^A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]")
+_WORDS = rb"(?:=\?[^?\s]+\?[bBqQ]\?[^?\s]*\?=|[A-Za-z0-9!#$%&'*+/^_`{|}~-]+)"
+_PHRASE = re.compile(_WORDS + rb"(?: +" + _WORDS + rb")*")
+_UNSAFE = re.compile(rb"[^!#$&+.0-9A-Z^_`a-z{|}~\-]")
 _TOKEN = re.compile(rb"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+")
 
 
@@ -72,7 +74,7 @@ def address(item: Address) -> bytes:
     if local == NO_MAILBOX:
         return _phrase(item.name or b"") or b'""'
     if not _TOKEN.fullmatch(local.replace(b"@", b"(")) and not _is_utf8_atom(local):
-        local = b'"' + local.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+        local = _quoted(local)
     spec = local if host == NO_HOST else local + b"@" + host
     return b"%b <%b>" % (_phrase(item.name), spec) if item.name else spec
 
@@ -87,11 +89,14 @@ def _group(group: Group) -> bytes:
 
 def _phrase(name: bytes) -> bytes:
     """A display name; encoded words that are there already stay."""
-    if not name.isascii():
-        return encoded(decoded(name))
-    if b"=?" in name or not _NO_PHRASE.search(name):
+    if name.isascii() and _PHRASE.fullmatch(name):
         return name
-    return b'"' + name.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+    text = decoded(name)
+    return encoded(text) if not text.isascii() else _quoted(text.encode())
+
+
+def _quoted(octets: bytes) -> bytes:
+    return b'"' + octets.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
 
 
 def _with_ascii_parameters(value: bytes) -> bytes:
@@ -104,11 +109,9 @@ def _parameter(pair: Sequence[bytes]) -> bytes:
     if name.endswith(b"*"):
         return name + b"=" + value if value.isascii() else name + b"=" + _percent(value)
     if value.isascii():
-        return name + b'="' + value.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+        return name + b"=" + _quoted(value)
     return name + b"*=utf-8''" + _percent(text_of(value).encode())
 
 
 def _percent(octets: bytes) -> bytes:
-    return b"".join(
-        [bytes((o,)) if _TOKEN.fullmatch(bytes((o,))) and o not in b"%'*" else b"%%%02X" % o for o in octets]
-    )
+    return _UNSAFE.sub(lambda found: b"%%%02X" % found[0][0], octets)

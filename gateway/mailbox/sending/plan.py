@@ -55,6 +55,7 @@ def plan(header: bytes, envelope: Envelope, *, mismatch: str, most: int = DEFAUL
         if mismatch != "bcc-copy":
             raise _mismatch(strangers)
         header = _without_strangers(header, fields, wanted)
+    header = _single(header)
     hidden = {key: address for key, address in wanted.items() if key not in shown}
     header = _addressed(header, fields, hidden)
     return Plan(header, tuple(wanted.values()))
@@ -131,6 +132,15 @@ def _without_strangers(header: bytes, fields: Fields, wanted: Mapping[str, str])
     return header
 
 
+def _single(header: bytes) -> bytes:
+    """One field of each name (RFC 5322 section 3.6): of several, Exchange may look at the first alone."""
+    fields = Fields(header)
+    for name in SHOWN:
+        if len(fields.all(name)) > 1:
+            header = set_header(header, name.title(), b", ".join(filter(None, fields.all(name))))
+    return header
+
+
 def _kept(item: Address | Group, wanted: Mapping[str, str]) -> Address | Group | None:
     """What of it gets the message; an empty group says something and delivers nothing."""
     if isinstance(item, Address):
@@ -149,7 +159,11 @@ def _addressed(header: bytes, fields: Fields, hidden: Mapping[str, str]) -> byte
     """Exactly those in Bcc who are in neither To nor Cc. A Bcc field that is right already stays. A message that says
     nothing of recipients, as devices write them, is given what says most without telling one of another."""
     present = [folded(address) for address in _specs(fields, _HIDDEN)]
-    if sorted(set(present)) == sorted(hidden) and not fields.all(b"resent-bcc"):
+    if (
+        sorted(set(present)) == sorted(hidden)
+        and not fields.all(b"resent-bcc")
+        and len(fields.all(b"bcc")) < 2
+    ):
         return header
     silent = not any(fields.all(name) for name in (*SHOWN, *_HIDDEN))
     for name in _HIDDEN:
