@@ -23,10 +23,11 @@ import structlog
 from structlog.typing import EventDict
 
 from gateway import __version__
-from gateway.config import AccountSection, Config, StoreSection
+from gateway.config import AccountSection, Config
 from gateway.core.errors import Unavailable
 from gateway.core.limits import DEFAULT_LIMITS, KIB, LITERAL_MINUS, MIB, Limits
 from gateway.core.types import AccountId
+from gateway.database import OpenError, Place, open_store
 from gateway.graph.client import CallRecord, GraphClient
 from gateway.graph.mail import GraphMailbox
 from gateway.graph.token import MsalTokens
@@ -48,10 +49,8 @@ from gateway.mailbox.subscription import Addresses
 from gateway.mailbox.work import settled
 from gateway.relays import doors
 from gateway.smtp.server import SmtpSettings, SubmissionServer
-from gateway.store.errors import StoreError
 from gateway.store.jobs import JobStore
 from gateway.store.keyfile import load_or_create_key, private_folder
-from gateway.store.sqlite import SqliteStore
 from gateway.store.statelock import StateLock
 from gateway.web import webhooks
 from gateway.web.metrics import Content, Metrics, Sources
@@ -119,13 +118,15 @@ class Gateway:
         lock.take()
         opened.callback(lock.release)
         self._key = load_or_create_key(state / "key")
-        self._store = await self._open_store()
+        self._store, self._place = await self._open_store()
         opened.push_async_callback(self._store.close)
         opened.callback(asyncio.create_task(self._sweep(), name="sweep").cancel)
         self._hubs = Hubs(self._store, change_log=self.limits.change_log)
         self._budget = SpoolBudget(self.limits.spool_in_flight)
         self._cache = self._body_cache(state)
         opened.push_async_callback(self._close_clients)
+        await self._join()
+        opened.push_async_callback(self._place.close)
         self._directory = self._make_directory()
         opened.push_async_callback(self._directory.close)
         opened.push_async_callback(settled)  # work that outlives the client that asked for it
@@ -133,18 +134,20 @@ class Gateway:
         opened.push_async_callback(self._stop_servers)
         await self._listen()
 
-    async def _open_store(self) -> JobStore:
-        text_octets = self.config.search.text_mib * MIB
-        if self.config.store.url is not None:
-            return await open_database(self.config.store, self._key, self._clock.time, text_octets)
-        store = SqliteStore(
-            self.config.state.dir / "gateway.db",
-            key=self._key,
-            clock=self._clock.time,
-            text_octets=text_octets,
-        )
-        await store.open()
-        return store
+    async def _open_store(self) -> tuple[JobStore, Place]:
+        try:
+            return await open_store(self.config, self._key, self._clock)
+        except OpenError as error:
+            raise StartError(f"store.url: {error}") from error
+
+    async def _join(self) -> None:
+        async def adopt(account: AccountId) -> None:
+            await self._directory.account(account)
+
+        try:
+            await self._place.join(self._hubs, self.limits, adopt)
+        except OpenError as error:
+            raise StartError(f"store.url: {error}") from error
 
     async def _close_clients(self) -> None:
         for client in self._clients:
@@ -156,7 +159,7 @@ class Gateway:
 
     def unready(self) -> list[str]:
         """Reasons why `/readyz` says no."""
-        return [] if self._listening else ["listeners are not open"]
+        return ([] if self._listening else ["listeners are not open"]) + self._place.troubles()
 
     # -- what metrics read --
 
@@ -208,7 +211,7 @@ class Gateway:
         graph = self.config.graph
         client = GraphClient(
             graph.base_url, tokens, ca_file=graph.ca_file, limits=self.limits, http2=graph.http2, rng=self._rng,
-            metrics=self._count,
+            metrics=self._count, share=self._place.share,
         )  # fmt: skip
         self._clients.append(client)
         return client
@@ -226,7 +229,8 @@ class Gateway:
                 self._client(MsalTokens(delegated_sign_in(self.config.graph), sealed=sealed)), None
             )
         ctx = AccountContext(
-            account=AccountId(entry.user.lower()), graph=graph, store=self._store, hubs=self._hubs,
+            account=AccountId(entry.user.lower()), graph=graph, store=self._store,
+            hubs=self._place.door(self._hubs), duty=self._place.duty(AccountId(entry.user.lower())),
             settings=_mailbox_settings(self.config, entry), limits=self.limits, clock=self._clock, rng=self._rng,
         )  # fmt: skip
         return MailboxAccount(ctx, self._hubs, Bodies(ctx, self._cache), self._budget, self._hook())
@@ -360,24 +364,3 @@ def _type_and_place(_: object, __: str, event: EventDict) -> EventDict:
         event["error"] = type(error).__name__
         event["at"] = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames]
     return event
-
-
-async def open_database(
-    section: StoreSection, key: bytes, clock: Callable[[], float], text_octets: int
-) -> JobStore:
-    """The PostgreSQL store. StartError, which never names the URL: a password may be in it."""
-    assert section.url is not None
-    try:
-        from gateway.store.postgres import PostgresStore  # asyncpg is an extra
-    except ImportError as error:
-        raise StartError("store.url needs asyncpg: pip install 'graph-mail-gateway[postgres]'") from error
-    store = PostgresStore(
-        section.url.get_secret_value(), key=key, clock=clock, text_octets=text_octets,
-        readers=section.connections // 2, writers=section.connections - section.connections // 2,
-    )  # fmt: skip
-    try:
-        await store.open()
-    except (StoreError, Unavailable) as error:
-        await store.close()
-        raise StartError(f"store.url: {error}") from error
-    return store

@@ -78,6 +78,8 @@ class StoreSection(Section):
 
     url: SecretStr | None = None  # postgresql://...; None = a file in the state folder
     connections: int = Field(default=8, ge=2, le=100)  # to PostgreSQL, and one more
+    node: str = Field(default="", max_length=200)  # this gateway's name among several; "" = host and process
+    lease: float = Field(default=15.0, ge=1.0, le=600.0)  # seconds without a sign until others take over
 
     @field_validator("url")
     @classmethod

@@ -10,7 +10,7 @@ class Budget:
     """Units are counted in cells of a sixtieth of the span: exact to one cell, on the safe side, 61 numbers at most."""
 
     def __init__(self, limit: int, span: float) -> None:
-        self._limit = limit
+        self.limit = limit
         self._cell = span / 60
         self._cells: deque[tuple[int, int]] = deque()  # (cell number, units), oldest first
         self._used = 0
@@ -25,7 +25,7 @@ class Budget:
     def fits(self, units: int, share: float, now: float) -> bool:
         """Whether `units` more stay within `share` (0..1) of the limit; an empty budget takes anything."""
         used = self.used(now)
-        return not units or not used or used + units <= self._limit * share
+        return not units or not used or used + units <= self.limit * share
 
     def spend(self, units: int, now: float) -> None:
         if not units:
@@ -44,6 +44,6 @@ class Budget:
             return now
         for cell, spent in self._cells:
             left -= spent
-            if not left or left + units <= self._limit * share:
+            if not left or left + units <= self.limit * share:
                 return (cell + 61) * self._cell
         return now

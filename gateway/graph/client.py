@@ -76,7 +76,8 @@ class _Course:
 class GraphClient:
     """Graph at `base_url` (`https://host/v1.0`) with one token source. Safe for many tasks of one event loop.
 
-    `http2`: see the decision note on HTTP versions. `metrics` is told of each call and must not raise.
+    `http2`: see the decision note on HTTP versions. `metrics` is told of each call and must not raise;
+    `share` of each mailbox's scheduler, of which it may allot less than the mailbox bears.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class GraphClient:
         transport: httpx.AsyncBaseTransport | None = None,
         http2: bool = False,
         metrics: Callable[[CallRecord], None] | None = None,
+        share: Callable[[str, Scheduler], None] | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.limits = limits
@@ -98,6 +100,7 @@ class GraphClient:
         self._tokens = tokens
         self._rng = rng or random.Random()  # noqa: S311  (jitter and tracing ids)
         self._metrics = metrics
+        self._share = share
         self._schedulers: dict[str, Scheduler] = {}
         self._http = httpx.AsyncClient(
             verify=tls_context(ca_file),
@@ -126,6 +129,8 @@ class GraphClient:
         key = mailbox.lower()
         if key not in self._schedulers:
             self._schedulers[key] = Scheduler(self.clock, self.limits)
+            if self._share is not None:
+                self._share(key, self._schedulers[key])
         return self._schedulers[key]
 
     def pinned(self, link: str) -> str:
@@ -195,7 +200,8 @@ class GraphClient:
             raise again.error
         if again.refresh and isinstance(answer, Response):
             course.rejected, course.claims = course.token, answer.claims
-            return
+            if course.verdicts[kind] == 1:
+                return
         wait = again.wait if again.wait is not None else self._backoff(course)
         if self.clock.monotonic() + wait > course.deadline:
             again.error.retry_after = wait

@@ -13,7 +13,7 @@ import asyncio
 import heapq
 import itertools
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -66,6 +66,31 @@ class Scheduler:
         self._waiting = 0
         self._timer: asyncio.Task[None] | None = None
         self._timer_at = FOREVER
+        self._frozen = False
+        self.wanting: Callable[[], None] | None = None  # told of each call that comes, before it waits
+
+    def allot(self, slots: int, requests: int, upload: int) -> None:
+        """From now on only so much of what the mailbox bears: other processes use it, too. What is in flight goes on;
+        without a slot everybody waits."""
+        self._frozen = False
+        grown = slots - self._most
+        self._most = slots
+        self._slots = min(slots, self._slots + grown) if grown > 0 else min(slots, self._slots)
+        self._requests.limit, self._upload.limit = requests, upload
+        self._dispatch()
+
+    def freeze(self) -> None:
+        """Nobody begins until the next `allot`: what is in flight now, and spent, can only become less."""
+        self._frozen = True
+
+    @property
+    def waiting(self) -> int:
+        return self._waiting
+
+    def spent(self) -> tuple[int, int]:
+        """Requests and octets that count now."""
+        now = self._clock.monotonic()
+        return self._requests.used(now), self._upload.used(now)
 
     @property
     def in_flight(self) -> int:
@@ -127,6 +152,8 @@ class Scheduler:
         granted = asyncio.get_running_loop().create_future()
         waiter = _Waiter(priority, caller.get(), requests, upload, now, deadline, granted)
         self._enqueue(waiter)
+        if self.wanting is not None:
+            self.wanting()
         self._dispatch()
         try:
             await granted
@@ -164,7 +191,10 @@ class Scheduler:
     def _dispatch(self) -> None:
         now = self._clock.monotonic()
         self._expire(now)
-        wake = self._paused_until if now < self._paused_until else self._grant_all(now)
+        if self._frozen:
+            wake = FOREVER
+        else:
+            wake = self._paused_until if now < self._paused_until else self._grant_all(now)
         self._arm(now, wake)
 
     def _grant_all(self, now: float) -> float:
@@ -181,7 +211,7 @@ class Scheduler:
             waiter = self._head(priority)
             if waiter is None:
                 continue
-            if self._in_flight >= self._slots - min(RESERVE[priority], self._slots - 1):
+            if self._in_flight >= self._slots - min(RESERVE[priority], max(0, self._slots - 1)):
                 break  # whoever comes later may not take the slot this one waits for
             ready = self._affordable(waiter, now)
             if ready <= now:

@@ -16,7 +16,7 @@ from gateway.core.errors import NoSuchMailbox, TooBig
 from gateway.core.types import FolderId, ObjectId, SpecialUse
 from gateway.graph.errors import GraphError, NotFound
 from gateway.graph.model import Message, Priority
-from gateway.mailbox import append, journal, submit
+from gateway.mailbox import append, journal, reporting
 from gateway.mailbox.administration import Administration
 from gateway.mailbox.annotations import USE, Annotations
 from gateway.mailbox.bodies import Bodies
@@ -29,7 +29,10 @@ from gateway.mailbox.keywords import check
 from gateway.mailbox.listening import Ear
 from gateway.mailbox.local import KeywordMap
 from gateway.mailbox.names import Entry, canonical
+from gateway.mailbox.neighbour import Household
 from gateway.mailbox.push import Hook, Push
+from gateway.mailbox.sending import deliver
+from gateway.mailbox.sending.courier import Courier
 from gateway.mailbox.sizes import ColdSizes, size_of
 from gateway.mailbox.sortkeys import SortKeys
 from gateway.mailbox.spool import MailSpool, SpoolBudget
@@ -42,6 +45,7 @@ from gateway.store.api import FolderRow
 from gateway.wire.mailboxname import INBOX
 
 OPEN_MAX_AGE = 2.0  # seconds: a SELECT right after another needs no second delta
+OPEN_NAME_AGE = 300.0  # seconds: a SELECT by a name heard of so long ago does not ask for the hierarchy before
 BACKGROUND_FOLDERS = ("inbox", "sentitems", "drafts", "archive", "deleteditems", "junkemail")
 SUPPOSED_SIZE = 64 * 1024  # octets of a message, where nothing is known of any
 BACKGROUND_RETRY = 30.0  # seconds after a failed background sync
@@ -72,6 +76,7 @@ class MailboxAccount:
         self._syncs: dict[int, FolderSync] = {}
         self._background: asyncio.Task[None] | None = None
         self._mending: asyncio.Task[None] | None = None
+        self._courier = Courier(ctx)
         self._interrupted = True  # a crash may have left work in the journal
         self._recovering = asyncio.Lock()
 
@@ -79,14 +84,18 @@ class MailboxAccount:
 
     async def start(self) -> None:
         """Ready from what the store knows: a login costs no request. The first sync goes on in the background."""
+        await self.ctx.duty.enter(Household(self.ctx, self.hierarchy, self.annotations, self.watches))
         await self.hierarchy.load()
         await self.annotations.load()
         self._background = asyncio.create_task(self._keep_warm())
         self._mending = asyncio.create_task(self._mend())
+        self._courier.start()
         if self._push is not None:
             self._push.start()
 
     async def close(self) -> None:
+        self.ctx.duty.leave()
+        await self._courier.close()
         for task in (self._background, self._mending):
             if task is not None:
                 task.cancel()
@@ -99,16 +108,22 @@ class MailboxAccount:
             await sync.close()
 
     async def _keep_warm(self) -> None:
-        """Finish what a crash interrupted, then sync INBOX and the special folders (decision 5)."""
+        """Finish what a crash interrupted, then sync INBOX and the special folders (decision 5). Of several processes
+        the one with the duty does it, also when it comes to have it later."""
         while True:
+            await self.ctx.duty.taken()
+            self._interrupted = True
             try:
-                await self._warm_up()
+                with self.ctx.duty.bound():
+                    await self._warm_up()
             except GraphError as error:
                 log.warning("background sync failed", error=type(error).__name__, code=error.code)
             except Exception:
                 log.exception("background sync failed")
             else:
-                return
+                if not await self.ctx.duty.lost():
+                    return
+                continue
             await self.ctx.clock.sleep(BACKGROUND_RETRY)
 
     async def _warm_up(self) -> None:
@@ -165,9 +180,9 @@ class MailboxAccount:
         if self._interrupted:
             await self._recover()
 
-    async def entry(self, name: str) -> Entry:
+    async def entry(self, name: str, max_age: float | None = None) -> Entry:
         """A mailbox by name; one unknown to us is looked for in Graph once before it is refused."""
-        await self._fresh()
+        await self._fresh(max_age)
         found = self.hierarchy.tree.get(name)
         if found is None:
             await self._fresh(OPEN_MAX_AGE)
@@ -207,7 +222,7 @@ class MailboxAccount:
             row = await self.row(entry.name)
         if not row.ready:
             return await self._cold_status(entry.name, row)
-        await self.sync(row).settle_counts(row, OPEN_MAX_AGE)
+        await self.sync(row).settle_counts(row, self.hierarchy.synced, OPEN_MAX_AGE)
         return await self._counted(entry.name, row)
 
     @translated
@@ -250,14 +265,19 @@ class MailboxAccount:
 
     @translated
     async def open(self, name: str, *, read_only: bool) -> OpenFolder:
-        entry = await self.entry(name)
-        sync = self.sync(entry.row)
+        entry = await self.entry(name, max(OPEN_NAME_AGE, self.ctx.settings.poll_interval))
         try:
-            await sync.ready()
-            await sync.poll(max_age=0.0 if self.ctx.freshness.behind(sync.synced) else OPEN_MAX_AGE)
+            return await self._open(entry, read_only)
         except NotFound as error:
             self.hierarchy.forget_age()
-            raise NoSuchMailbox("The mailbox has just been deleted") from error
+            if (other := await self.entry(name)).row.id == entry.row.id:
+                raise NoSuchMailbox("The mailbox has just been deleted") from error
+        return await self._open(other, read_only)
+
+    async def _open(self, entry: Entry, read_only: bool) -> OpenFolder:
+        sync = self.sync(entry.row)
+        await sync.ready()
+        await sync.poll(max_age=0.0 if self.ctx.freshness.behind(sync.synced) else OPEN_MAX_AGE)
         return await OpenFolder.open(self, entry, sync, self._hubs, read_only=read_only)
 
     @translated
@@ -269,7 +289,7 @@ class MailboxAccount:
         if flags:
             await sync.poll(max_age=self.ctx.settings.poll_interval)
         else:
-            await sync.settle_counts(await self.row(name), OPEN_MAX_AGE)
+            await sync.settle_counts(await self.row(name), self.hierarchy.synced, OPEN_MAX_AGE)
         return await OpenFolder.open(self, entry, sync, self._hubs, read_only=True)
 
     @translated
@@ -300,7 +320,7 @@ class MailboxAccount:
         inbox, made = await self.entry(INBOX), await self.entry(target)
         await self.annotations.copy(inbox, made)
         await self.sync(inbox.row).ready()
-        await self.sync(inbox.row).poll(max_age=OPEN_MAX_AGE)
+        await self.sync(inbox.row).poll(max_age=OPEN_MAX_AGE, whole=True)
         await move_everything(self.ctx, await self.row(INBOX), await self.row(made.name))
 
     async def subscribe(self, name: str, on: bool) -> None:
@@ -377,10 +397,16 @@ class MailboxAccount:
         return AppendResult(target.uid_validity, tuple(uids))
 
     async def submit(self, envelope: Envelope, spool: Spool) -> str:
-        return await submit.submit(self.ctx, envelope, spool.read())
+        queue_id = await deliver.submit(self.ctx, envelope, spool)
+        if self.ctx.settings.submission_mode == "direct":  # the outbox tells when it has sent
+            await reporting.relayed(self.ctx, envelope, spool, queue_id)
+        return queue_id
 
     async def heard(self, queue_id: str) -> None:
-        """Nothing is kept of it here."""
+        await deliver.heard(self.ctx, queue_id)
+
+    def lost(self, queue_id: str) -> None:
+        deliver.lost(self.ctx, queue_id)
 
 
 def _info(entry: Entry, use: SpecialUse | None, subscribed: set[str]) -> MailboxInfo:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,7 +16,9 @@ from typing import Protocol
 from gateway.core.limits import Limits
 from gateway.core.types import AccountId, FolderId, MessageId
 from gateway.graph.mail import MailboxClient
+from gateway.mailbox.duty import Always, Duty
 from gateway.mailbox.freshness import Freshness
+from gateway.mailbox.outgoing import Outgoing
 from gateway.mailbox.tidings import Tidings
 from gateway.store.api import Applied, FolderRow, Store
 
@@ -48,6 +50,13 @@ class Settings:
     search_fetch: int = 200  # messages that one SEARCH reads at most, but for "exact"
     admin: str = ""  # URI of the administrator, /shared/admin of RFC 5464
     quota: int = 0  # octets the mailbox may hold, for QUOTA; 0 = not known, and not announced
+    submission_mode: str = "direct"  # "direct": 250 after Graph's answer | "queue": after a row in the outbox
+    submission_path: str = (
+        "draft"  # "draft": created, then sent, decision 10 | "mime": sendMail in one request
+    )
+    retry_window: float = 7200.0  # seconds in which an unheard reply makes the same submission a retry
+    queue_patience: float = 172_800.0  # seconds after which the outbox gives up
+    hostname: str = "localhost"  # under which reports are made (RFC 3464)
 
 
 class Hubs(Protocol):
@@ -86,10 +95,16 @@ class WriteLog:
 @dataclass(slots=True)
 class Holds:
     """While a create, copy or move into a folder is in flight, unknown ids that delta shows there are held
-    back: they may be ours, and their UID is decided by whoever created them (decision 9). Drafts of a
-    submission in flight are hidden by id (decision 10)."""
+    back: they may be ours, and their UID is decided by whoever created them (decision 9). So are they while work that
+    was given up waits for being undone (`left`, by journal row), or what it made would be somebody's mail by then.
+    Drafts of a submission in flight are hidden by id (decision 10)."""
 
     creating: dict[FolderId, int] = field(default_factory=dict)
+    left: dict[int, FolderId] = field(default_factory=dict)
+    copying: Counter[tuple[FolderId, str]] = field(
+        default_factory=Counter
+    )  # target and source of copies in flight
+    undoing: asyncio.Lock = field(default_factory=asyncio.Lock)  # one unfinished COPY at a time
     hidden: set[MessageId] = field(default_factory=set)
 
     @contextmanager
@@ -102,8 +117,19 @@ class Holds:
             if not self.creating[folder]:
                 del self.creating[folder]
 
+    @contextmanager
+    def copies(self, folder: FolderId, sources: Iterable[str]) -> Iterator[None]:
+        """These messages are being copied to the folder."""
+        pairs = [(folder, source) for source in sources]
+        self.copying.update(pairs)
+        try:
+            yield
+        finally:
+            self.copying.subtract(pairs)
+            self.copying = +self.copying
+
     def held(self, folder: FolderId) -> bool:
-        return folder in self.creating
+        return folder in self.creating or folder in self.left.values()
 
 
 @dataclass(slots=True)
@@ -169,6 +195,11 @@ class AccountContext:
     writes: WriteLog = field(default_factory=WriteLog)
     holds: Holds = field(default_factory=Holds)
     sent: SentLog = field(default_factory=SentLog)
+    known_fields: OrderedDict[str, None] = field(
+        default_factory=OrderedDict
+    )  # header fields set as properties before
+    outgoing: Outgoing = field(default_factory=Outgoing)
+    node: str = "gateway"  # of several on one store each has its own name
     renewals: Renewals = field(default_factory=Renewals)
     local_lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # read-change-write of Store.local only
     building_lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # one hidden folder is enough
@@ -180,4 +211,5 @@ class AccountContext:
     special: dict[str, FolderRow] = field(default_factory=dict)
     # of the folders there are; kept fresh by the hierarchy
     freshness: Freshness = field(default_factory=Freshness)
+    duty: Duty = field(default_factory=Always)  # of the background work, among several processes
     folder_keys: set[int] = field(default_factory=set)

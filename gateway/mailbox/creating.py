@@ -23,6 +23,7 @@ from gateway.graph.errors import GraphError, Invalid, OutcomeUnknown, TooLarge, 
 from gateway.graph.mail import Patch, Result
 from gateway.graph.model import Message
 from gateway.graph.props import parse_property, props
+from gateway.mailbox.arrival import raise_first
 from gateway.mailbox.building import building_folder
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.landing import MARKER, File, Landing, State, landing_of, message_id_of, minimal
@@ -99,7 +100,7 @@ class Creation:
             target.key, target.id, blob.hex(), marker, message_id_of(data, marker),
             int(self._ctx.clock.time()), self.state.draft, replaces=replaces,
         )  # fmt: skip
-        self.journal = await begin(self._ctx, "append", self.work)
+        self.journal = await begin(self._ctx, "append", self.work, into=target.key)
 
     async def save(self) -> None:
         await update(self._ctx, self.journal, self.work)
@@ -258,6 +259,7 @@ async def find_created(ctx: AccountContext, work: AppendWork) -> Message | None:
     if not found:
         return None
     answers = await ctx.graph.get([message.id for message in found], properties=(MARKER,))
+    raise_first(answers)  # what cannot be seen now may be it
     messages = [answer for answer in answers if isinstance(answer, Message)]
     marked = [message for message in messages if props(message).get(_MARK) == work.marker]
     if marked or not work.draft:

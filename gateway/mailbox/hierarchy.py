@@ -17,6 +17,8 @@ from gateway.mailbox.origin import nobody
 from gateway.mailbox.treenews import tell_counts, tell_tree
 from gateway.store.api import FolderRow, FolderUpsert
 
+NEVER = float("-inf")
+YOUNG = 60.0  # seconds: a process that ended longer ago may have missed much
 WELL_KNOWN = (*(use.value for use in SpecialUse), *sorted(NOT_LISTED))
 
 
@@ -26,33 +28,50 @@ class Hierarchy:
     def __init__(self, ctx: AccountContext) -> None:
         self._ctx = ctx
         self._lock = asyncio.Lock()
-        self._synced = float("-inf")
+        self.synced = NEVER  # monotonic
         self.rows: dict[FolderId, FolderRow] = {}
         self.tree = Tree(())
         self._names: dict[int, str] = {}
+        self._link: str | None = None  # what our rows are the fruit of, as the store had it
 
     async def refresh(self, *, max_age: float, priority: Priority = Priority.INTERACTIVE) -> None:
         """Be at most `max_age` seconds old. Costs no request while younger."""
-        if self._ctx.clock.monotonic() - self._synced <= max_age:
+        if self._ctx.clock.monotonic() - self.synced <= max_age:
             return
         began = self._ctx.clock.monotonic()
         async with self._lock:
-            if self._synced < began:  # else somebody did it while we waited
+            if self.synced < began:  # else somebody did it while we waited
                 with nobody():
                     await self._sync(priority)
-                self._synced = began
+                self.synced = began
 
     def forget_age(self) -> None:
         """Our own change of the hierarchy: the next refresh asks Graph."""
-        self._synced = float("-inf")
+        self.synced = NEVER
 
     async def load(self) -> None:
-        """What the store remembers: enough to answer while Graph is away."""
-        self._keep(await self._ctx.store.folders(self._ctx.account))
+        """What the store remembers, and how old it is: enough to answer while Graph is away, and while it is young
+        without Graph."""
+        ctx = self._ctx
+        self._keep(await ctx.store.folders(ctx.account))
+        heard = await ctx.store.hierarchy_synced(ctx.account)
+        if self.rows and 0 <= (age := ctx.clock.time() - heard) <= YOUNG:
+            self.synced = ctx.clock.monotonic() - age
+
+    async def reload(self) -> None:
+        """Another process changed what the store has: who listens hears what became of it."""
+        async with self._lock:
+            before, rows = self.tree, self.rows
+            await self.load()
+            tell_tree(self._ctx.tidings, before, self.tree)
+            tell_counts(self._ctx.tidings, rows, self.rows)
 
     async def _sync(self, priority: Priority) -> None:
         before, rows = self.tree, self.rows
         link = await self._ctx.store.hierarchy_link(self._ctx.account)
+        if self._link not in (None, link):  # what another process walked, Graph will not tell us any more
+            await self.load()
+        self._link = link
         try:
             if link and self.rows:
                 await self._walk(link, priority)
@@ -95,7 +114,11 @@ class Hierarchy:
             rows = await self._ctx.store.put_folders(
                 self._ctx.account, list(upserts.values()), sorted(gone), link=link
             )
+            self._link = link
             self._keep(rows)
+        elif link:
+            await self._ctx.store.hierarchy_heard(self._ctx.account, link)
+            self._link = link
         return set(upserts)
 
     async def _rebuild(self, priority: Priority) -> None:
@@ -109,6 +132,7 @@ class Hierarchy:
         rows = await self._ctx.store.put_folders(
             self._ctx.account, [_upsert(folder) for folder in folders], (), link=""
         )
+        self._link = ""
         self._keep(rows)
         await self._settle({FolderId(folder.id) for folder in folders}, priority)
 

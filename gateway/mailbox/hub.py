@@ -169,6 +169,10 @@ class Hubs:
         if hub is not None:
             hub.refresh(applied)
 
+    def keys(self) -> list[int]:
+        """The folders that are in memory."""
+        return list(self._all)
+
     def dissolve(self, folder: int) -> None:
         """This folder has been destroyed."""
         hub = self._all.get(folder)

@@ -24,6 +24,7 @@ from gateway.mailbox.hierarchy import Hierarchy
 from gateway.mailbox.sync import FolderSync
 from gateway.store.api import FolderRow
 
+ELSEWHERE = "elsewhere"  # the listener that stands for the sessions of other processes
 FEW = 10  # folders that are asked for themselves each interval (decision 6); beyond: so many of them in turn
 
 log = structlog.get_logger("gateway.mailbox")
@@ -59,7 +60,7 @@ class Watches:
         self._watchers[key] += 1
         if key not in self._tasks:
             self._tasks[key] = asyncio.create_task(self._poll(sync))
-            self._go_round()
+            self._turned()
         try:
             yield
         finally:
@@ -67,7 +68,7 @@ class Watches:
             if not self._watchers[key]:
                 self._tasks.pop(key).cancel()
                 del self._watchers[key]
-                self._go_round()
+                self._turned()
 
     async def _poll(self, sync: FolderSync) -> None:
         if self._ctx.freshness.behind(sync.synced):
@@ -79,11 +80,14 @@ class Watches:
                 await self._pause(self._interval)
 
     async def _asked(self, sync: FolderSync, max_age: float | None = None) -> bool:
-        """One poll; False: it failed."""
+        """One poll; False: it failed. Another process may have the duty: it polls what we watch."""
+        if not self._ctx.duty.held:
+            return True
         try:
             age = self._interval * 0.9 if max_age is None else max_age
-            await sync.poll(max_age=age, priority=Priority.BACKGROUND)
-            await sync.compare_if_due()
+            with self._ctx.duty.bound():
+                await sync.poll(max_age=age, priority=Priority.BACKGROUND)
+                await sync.compare_if_due()
         except (GraphError, GatewayError) as error:
             log.info("poll failed", error=type(error).__name__)
             return False
@@ -97,11 +101,32 @@ class Watches:
     def listen(self, ear: object, folders: Collection[FolderId], *, tree: bool) -> None:
         """Watch these for this listener, instead of what it wanted before; with `tree`, the hierarchy, too."""
         self._wishes[ear] = Wish(frozenset(folders), tree)
-        self._go_round()
+        self._turned()
 
     def forget(self, ear: object) -> None:
         self._wishes.pop(ear, None)
+        self._turned()
+
+    # -- among several processes --
+
+    def here(self) -> set[int]:
+        """The keys of what sessions of this process watch; 0 is the tree."""
+        rows = self._hierarchy.rows
+        wishes = [wish for ear, wish in self._wishes.items() if ear is not ELSEWHERE]
+        listened = {rows[id].key for wish in wishes for id in wish.folders if id in rows}
+        return {*self._watchers, *listened, *([0] if any(wish.tree for wish in wishes) else [])}
+
+    def elsewhere(self, folders: Collection[FolderId], *, tree: bool) -> None:
+        """What sessions of other processes watch."""
+        if folders or tree:
+            self._wishes[ELSEWHERE] = Wish(frozenset(folders), tree)
+        else:
+            self._wishes.pop(ELSEWHERE, None)
         self._go_round()
+
+    def _turned(self) -> None:
+        self._go_round()
+        self._ctx.duty.watching()
 
     @property
     def listened(self) -> frozenset[FolderId]:
@@ -126,8 +151,11 @@ class Watches:
     async def _go(self) -> None:
         while True:
             await self._pause(self._ctx.settings.poll_interval if self._untold else self._interval)
+            if not self._ctx.duty.held:
+                continue
             try:
-                await self._one_round()
+                with self._ctx.duty.bound():
+                    await self._one_round()
             except (GraphError, GatewayError) as error:
                 log.info("round failed", error=type(error).__name__)
             except Exception:

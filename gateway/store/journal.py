@@ -56,10 +56,7 @@ def claim(db: Connection, account: AccountId, node: int) -> None:
 
 
 def rows(db: Connection, vault: Vault, account: AccountId, node: int) -> list[JournalRow]:
-    sql = (
-        "SELECT id, kind, payload, created, node <> ? AND node IN (SELECT id FROM node) FROM journal"
-        " WHERE account = ? ORDER BY id"
-    )
+    sql = "SELECT id, kind, payload, created, node <> ? FROM journal WHERE account = ? ORDER BY id"
     found = db.execute(sql, (node, account_key(db, account))).fetchall()
     return [
         JournalRow(id, account, kind, vault.open(payload, f"journal/{id}"), created, bool(elsewhere))

@@ -7,9 +7,7 @@ from collections.abc import Callable, Sequence
 from gateway.core.types import AccountId, ModSeq
 from gateway.store.db import Connection, Engine
 from gateway.store.nodes import Hint, Lease, News, Portion, Topic
-from gateway.store.rows import account_key, among, make_account
-
-NEWS_KEPT = 3600  # seconds: whoever heard nothing for so long is dead, and begins anew
+from gateway.store.rows import among, make_account
 
 Announce = Callable[[Connection, Hint, Sequence[int]], None]
 
@@ -90,12 +88,14 @@ class NodeJobs:
 
         await self._engine.write(job, account)
 
-    async def watched(self, account: AccountId) -> set[int]:
-        sql = "SELECT folder FROM watched WHERE account = ? AND node <> ? AND node IN (SELECT id FROM node)"
+    async def watched(self) -> dict[int, set[int]]:
+        sql = "SELECT account, folder FROM watched WHERE node <> ? AND node IN (SELECT id FROM node)"
 
-        def job(db: Connection) -> set[int]:
-            rows = db.execute(sql, (account_key(db, account), self._node()))
-            return {folder for (folder,) in rows}
+        def job(db: Connection) -> dict[int, set[int]]:
+            found: dict[int, set[int]] = {}
+            for account, folder in db.execute(sql, (self._node(),)):
+                found.setdefault(account, set()).add(folder)
+            return found
 
         return await self._engine.read(job)
 
@@ -131,12 +131,14 @@ class NodeJobs:
         wanted = among(folders)
         return await self._engine.read(lambda db: dict(db.execute(sql, (wanted,)).fetchall()))
 
-    async def orphans(self) -> list[AccountId]:
+    async def orphans(self, kept: Sequence[str]) -> list[AccountId]:
         sql = (
             "SELECT DISTINCT account.name FROM journal JOIN account ON account.key = journal.account"
-            " WHERE journal.node NOT IN (SELECT id FROM node) ORDER BY account.name LIMIT 1000"
+            " WHERE journal.node NOT IN (SELECT id FROM node)"
+            " AND journal.kind NOT IN (SELECT value FROM json_each(?)) ORDER BY account.name LIMIT 1000"
         )
-        return await self._engine.read(lambda db: [AccountId(name) for (name,) in db.execute(sql)])
+        wanted = (among(kept),)
+        return await self._engine.read(lambda db: [AccountId(name) for (name,) in db.execute(sql, wanted)])
 
 
 # -- in transactions --

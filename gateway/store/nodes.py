@@ -114,8 +114,8 @@ class Nodes(Protocol):
         """What sessions of this node watch (0: the tree), instead of what they did before."""
         ...
 
-    async def watched(self, account: AccountId) -> set[int]:
-        """What sessions of other nodes that live watch."""
+    async def watched(self) -> dict[int, set[int]]:
+        """What sessions of other nodes that live watch, by account. One statement."""
         ...
 
     async def enter(self, account: AccountId) -> tuple[int, int]:
@@ -134,6 +134,6 @@ class Nodes(Protocol):
         """Of these folders, as far as they are there, the highest mod-sequence. One statement."""
         ...
 
-    async def orphans(self) -> list[AccountId]:
-        """Accounts in whose journal is work of nodes that are dead."""
+    async def orphans(self, kept: Sequence[str]) -> list[AccountId]:
+        """Accounts in whose journal is work of nodes that are dead; rows of the `kept` kinds are no work."""
         ...

@@ -89,6 +89,7 @@ class Beat:
         self._db: Any = None
         self._cut = asyncio.Event()
         self._lost = False
+        self._using = asyncio.Lock()
         self._renewals = 0
         self._task: asyncio.Task[None] | None = None
 
@@ -116,8 +117,8 @@ class Beat:
         the connection's: call again."""
         began = self._monotonic()
         if self._db is None:
-            await self._connect()
-        async with asyncio.timeout(self.lease):
+            raise OSError("not connected")
+        async with self._using, asyncio.timeout(self.lease):
             self._speech.node = await self._db.fetchval(JOIN, self.name, self._milliseconds)
             self._until, self._lost = began + self.lease, False
             await self._tell_members()
@@ -165,7 +166,7 @@ class Beat:
         if self._lost:
             return
         began = self._monotonic()
-        async with asyncio.timeout(self.lease / 2):
+        async with self._using, asyncio.timeout(self.lease / 2):
             row = await self._db.fetchrow(RENEW, self.node, self._milliseconds)
             self.members = row["members"]
             if not row["alive"]:
