@@ -35,6 +35,8 @@ class Sender(FakeAccount):
         self.spool_fault: Exception | None = None
         self.announced: list[int] = []
         self.heard_of: list[str] = []
+        self.lost_of: list[str] = []
+        self.deaf: Exception | None = None  # what `heard` raises
 
     def spool(self, expected: int) -> FakeSpool:
         self.announced.append(expected)
@@ -50,7 +52,12 @@ class Sender(FakeAccount):
         return f"q{len(self.sent)}"
 
     async def heard(self, queue_id: str) -> None:
+        if self.deaf is not None:
+            raise self.deaf
         self.heard_of.append(queue_id)
+
+    def lost(self, queue_id: str) -> None:
+        self.lost_of.append(queue_id)
 
 
 class FailingSpool(FakeSpool):

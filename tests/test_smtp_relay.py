@@ -287,7 +287,9 @@ async def test_everything_a_printer_does_at_once() -> None:
         client.close()
         await world.rest()
         assert world.account.sent[0][1].endswith(b"x" * 100_000 + b"\n\r\n")
-        assert world.account.heard_of == [], "nothing shows that the 250 arrived"
+        assert (world.account.heard_of, world.account.lost_of) == ([], ["q1"]), (
+            "nothing shows that it arrived"
+        )
 
 
 async def test_a_following_command_shows_that_the_reply_arrived() -> None:
@@ -310,7 +312,25 @@ async def test_it_is_told_once_and_only_of_what_was_sent() -> None:
         await client.mail(b"x")
         await client.command(b"NOOP")
         await client.command(b"NOOP")
-        assert world.account.heard_of == ["q1"]
+        assert (world.account.heard_of, world.account.lost_of) == (["q1"], [])
+
+
+async def test_what_cannot_be_noted_is_no_fault_of_the_next_command() -> None:
+    async with relaying() as (world, _):
+        world.account.deaf = Unavailable("The store does not answer")
+        client = await device(world)
+        await client.mail(b"x")
+        assert await client.command(b"NOOP") == "250 2.0.0 OK"
+
+
+async def test_a_connection_that_times_out_has_shown_nothing() -> None:
+    async with relaying() as (world, _):
+        client = await device(world)
+        await client.mail(b"x")
+        await world.pass_time(SETTINGS.command_timeout + 1)
+        assert (await client.reply()).startswith("421 4.4.2")
+        await world.rest()
+        assert (world.account.heard_of, world.account.lost_of) == ([], ["q1"])
 
 
 async def test_two_hundred_devices_at_once() -> None:

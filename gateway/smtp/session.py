@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import structlog
+
+from gateway.core.errors import GatewayError
 from gateway.mailbox.api import Account
 from gateway.mailbox.values import UNASKED, Asked, Dsn, Envelope
 from gateway.smtp.connection import Connection
 from gateway.smtp.data import Intake
 from gateway.smtp.parameters import MailParameters
 from gateway.smtp.replies import Rejected
+
+log = structlog.get_logger("gateway.smtp")
 
 
 @dataclass(slots=True)
@@ -59,14 +64,27 @@ class Session(Connection):
             await mail.intake.spool.close()
 
     async def ended(self) -> None:
+        if self.unheard and self.account is not None:
+            self.account.lost(self.unheard)
+        self.unheard = ""
         await self.reset()
+
+    def is_there(self) -> bool:
+        """Whether the peer may wait for our reply still: it has neither gone nor hung up."""
+        return not self._lost.done() and not self._reader.at_eof()
 
     async def heard(self) -> None:
         """A client that never heard the 250 will send its message again; one that did, and sends the same octets
         once more, wants them sent once more. Commands that lie here when the connection is lost show nothing."""
+        if self._lost.done():
+            return
         queue_id, self.unheard = self.unheard, ""
-        if queue_id and self.account is not None and not self._lost.done():
+        if not queue_id or self.account is None:
+            return
+        try:
             await self.account.heard(queue_id)
+        except GatewayError as error:  # no reason to refuse the command that shows it
+            log.warning("smtp.heard", error=type(error).__name__)
 
     # -- what must have come before --
 
