@@ -6,7 +6,7 @@ import pytest
 
 from gateway.core.errors import NoSuchMailbox, Unavailable
 from gateway.graph import errors
-from gateway.graph.errors import Denied, GraphError, NotFound, Throttled, Unreachable
+from gateway.graph.errors import Denied, GraphError, NotFound, SignInFailed, Throttled, Unreachable
 from gateway.mailbox.replies import REFUSALS, SUBMISSION_REPLIES, refusal, submission_refusal
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, GraphError)]
@@ -40,3 +40,11 @@ def test_when_to_try_again_is_handed_on() -> None:
     answer = refusal(Unreachable("", retry_after=7.5))
     assert isinstance(answer, Unavailable) and answer.retry_after == 7.5
     assert refusal(Throttled("")).code == b"LIMIT"
+
+
+def test_graph_that_takes_no_token_now_is_no_wrong_password() -> None:
+    """535 makes a mail program ask for the password, which is right: only what the identity platform refuses is one."""
+    refused = submission_refusal(SignInFailed("", code="AADSTS7000215"))
+    assert (refused.status, refused.enhanced) == (535, "5.7.8")
+    passing = submission_refusal(SignInFailed("", status=401))
+    assert (passing.status, passing.enhanced) == (451, "4.7.0")

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 from mailbox_world import ACCOUNT, FIRST, PLAIN, World, world
 
-from gateway.core.errors import GatewayError, NoPermission, NoSuchMailbox, OverQuota
+from gateway.core.errors import (
+    GatewayError,
+    InUse,
+    NoPermission,
+    NoSuchMailbox,
+    OverQuota,
+    Unavailable,
+)
 from gateway.core.types import Flags, MessageId
 from gateway.graph.errors import Denied, OutcomeUnknown, QuotaExceeded, Unreachable
 from gateway.mailbox import transfer
@@ -107,6 +114,61 @@ async def test_a_copy_of_unknown_fate_is_made_once(w: World, when: str) -> None:
     w.graph.fail("copy", OutcomeUnknown(""), when=when, id=row.id)
     assert await copy(w) == [(row.uid, FIRST)]
     assert len(w.graph.inside("sentitems")) == 1
+
+
+@pytest.mark.parametrize("when", [["before", "after"], ["before", "before", "after"], ["after"]])
+async def test_a_copy_of_unknown_fate_is_looked_for_again_and_again(w: World, when: list[str]) -> None:
+    w.graph.put("inbox")
+    (row,) = await w.sync("inbox")
+    for each in when:
+        w.graph.fail("copy", OutcomeUnknown(""), when=each, id=row.id)
+    assert await copy(w) == [(row.uid, FIRST)]
+    assert len(w.graph.inside("sentitems")) == 1
+
+
+async def test_where_nobody_can_look_for_a_copy_none_is_made_again(w: World) -> None:
+    w.graph.put("inbox")
+    (row,) = await w.sync("inbox")
+    w.graph.fail("copy", OutcomeUnknown(""), when="after", id=row.id)
+    w.graph.fail("get", Unreachable(""), id=row.id)
+    with pytest.raises(Unavailable):
+        await copy(w)
+    assert len(w.graph.inside("sentitems")) == 1 and await journal(w) == ["copy"]
+    assert w.ctx.holds.held(w.folder("sentitems").id)  # it is nobody's mail, and will be gone
+    await recover(w.ctx)
+    assert w.graph.inside("sentitems") == [] and not w.ctx.holds.held(w.folder("sentitems").id)
+
+
+async def test_a_copy_done_again_is_not_taken_for_the_one_given_up(w: World) -> None:
+    """The client hears NO and tries again before what it left has been mended."""
+    w.graph.put("inbox")
+    (row,) = await w.sync("inbox")
+    w.graph.fail("copy", OutcomeUnknown(""), when="after", id=row.id)
+    w.graph.fail("get", Unreachable(""), id=row.id)
+    with pytest.raises(Unavailable):
+        await copy(w)
+    (stray,) = w.graph.inside("sentitems")
+    assert await copy(w) == [(row.uid, FIRST)]
+    await recover(w.ctx)
+    (made,) = w.graph.inside("sentitems")
+    assert made.id != stray.id and stray.folder == "F-recoverableitemsdeletions"
+    assert [kept.id for kept in await w.rows("sentitems")] == [made.id] and await journal(w) == []
+
+
+async def test_mending_waits_for_a_copy_of_the_same_message(w: World) -> None:
+    w.graph.put("inbox")
+    (row,) = await w.sync("inbox")
+    work = transfer.CopyWork(w.folder("sentitems").key, "F-sentitems", [row.id], int(w.clock.now), [row.id])
+    left = await transfer.begin(w.ctx, "copy", work)
+    transfer.abandon(w.ctx, left, w.folder("sentitems").id)
+    with w.ctx.holds.copies(w.folder("sentitems").id, [row.id]):
+        await w.graph.copy([row.id], "F-sentitems")
+        await recover(w.ctx)
+        assert len(w.graph.inside("sentitems")) == 1 and w.ctx.unfinished.is_set()
+        with pytest.raises(InUse):
+            await copy(w)
+    await recover(w.ctx)
+    assert w.graph.inside("sentitems") == [] and await journal(w) == []
 
 
 async def test_an_earlier_copy_does_not_pass_for_the_lost_one(w: World) -> None:

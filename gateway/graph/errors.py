@@ -17,7 +17,7 @@ GraphError
 │   └── BadId             ErrorInvalidIdMalformed
 ├── ResyncNeeded          a delta token died: 410, SyncState..., or any 400 from a deltaLink
 ├── PermanentFailure      500 that never heals (ErrorMimeContentConversionFailed, ErrorCorruptData)
-├── SignInFailed          the identity platform refused (AADSTS...), or 401 twice
+├── SignInFailed          the identity platform refused (AADSTS...), or 401 again and again (`status`)
 ├── Throttled             429 for longer than our patience
 ├── Unreachable           network, 5xx, time-out for longer than our patience; nothing is known of the effect
 └── OutcomeUnknown        a request that must not be repeated may or may not have been done
