@@ -95,9 +95,12 @@ class _Append:
         self._creations = [Creation(ctx, target, message) for message in messages]
 
     async def run(self) -> list[Uid]:
+        with self._ctx.holds.hold(self._target.id):  # until what was made has its UID, or has been taken back
+            return await self._run()
+
+    async def _run(self) -> list[Uid]:
         try:
-            with self._ctx.holds.hold(self._target.id):
-                uids = await self._landed()
+            uids = await self._landed()
             if self._replaces is not None:
                 await replacing.remove(self._ctx, self._replaces)
         except GraphError as error:
@@ -153,7 +156,7 @@ class _Append:
             for creation in begun:
                 if creation.unsure or creation.work.id not in gone | {""}:
                     await creation.save()
-                    abandon(self._ctx, creation.journal)
+                    abandon(self._ctx, creation.journal, self._target.id)
                 else:
                     await done(self._ctx, creation.journal)
         except GatewayError:  # the store: nothing more can be done now
@@ -162,7 +165,7 @@ class _Append:
     def _abandon(self) -> None:
         for creation in self._creations:
             if creation.journal:
-                abandon(self._ctx, creation.journal)
+                abandon(self._ctx, creation.journal, self._target.id)
 
     # -- taking over --
 
