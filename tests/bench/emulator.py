@@ -1,12 +1,11 @@
 """The emulator as a process of its own, filled with the benchmark's mail: `python -m tests.bench.emulator JSON READY`.
 
-JSON: `{"folders": {"Small": [10000, 2000]}, "inbox": 50000, "users": 1, "rtt_ms": 50, ...}`; `folders` hold
-`mail.letters`, the inbox variants of one message, which cost little to make.
+JSON: `{"folders": {"Small": [10000, 2000]}, "variants": {"Cold": 50000}, "users": 1, "rtt_ms": 50}`.
+`folders` hold `mail.letters` (count, octets); `variants` so many of one message, which cost little to make.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from pathlib import Path
@@ -25,6 +24,7 @@ NO_LAG = (
     "fresh_404_seconds",
     "sent_copy_seconds",
 )
+START = 1_600_000_000  # of the first variant
 
 
 def fill(running: RunningEmulator, plan: dict[str, Any]) -> None:
@@ -38,9 +38,10 @@ def fill(running: RunningEmulator, plan: dict[str, Any]) -> None:
                 if letter.seen:
                     tenant.outlook_patch(USER, id, {"isRead": True})
         base = next(letters(1, 2000)).octets
-        start = 1_600_000_000
-        for number in range(1, plan.get("inbox", 0) + 1):
-            tenant.deliver_variant(USER, "inbox", base, number, start + number * 60)
+        for name, count in plan.get("variants", {}).items():
+            where = "inbox" if name == "INBOX" else tenant.outlook_folder(USER, "msgfolderroot", name)
+            for number in range(1, count + 1):
+                tenant.deliver_variant(USER, where, base, number, START + number * 60)
     for box in map(tenant.box, tenant.users()):
         _settle(box)
 

@@ -14,10 +14,10 @@ CHUNK = 1 << 20
 class Client:
     """One connection. `run` sends a command and returns its answer."""
 
-    def __init__(self, port: int, *, tls: ssl.SSLContext | None = None, keep: bool = True) -> None:
+    def __init__(self, port: int, *, tls: ssl.SSLContext | None = None) -> None:
         plain = socket.create_connection(("127.0.0.1", port), 120)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket: Any = tls.wrap_socket(plain) if tls is not None else plain
+        self.socket: Any = tls.wrap_socket(plain) if tls is not None else plain
         self._buffer = bytearray(CHUNK)
         self._number = 0
         self.greeting = self._until(b"* ")
@@ -26,7 +26,7 @@ class Client:
         """The whole answer, its tagged line last. AssertionError unless it is OK."""
         self._number += 1
         tag = b"t%d " % self._number
-        self._socket.sendall(tag + command.encode() + b"\r\n")
+        self.socket.sendall(tag + command.encode() + b"\r\n")
         answer = self._until(tag)
         if check and not answer[answer.rfind(b"\n", 0, -1) + 1 :].startswith(tag + b"OK"):
             raise AssertionError(f"{command[:60]}: {answer[-200:]!r}")
@@ -36,20 +36,20 @@ class Client:
         self.run(f'LOGIN "{user}" "{password}"')
 
     def send(self, octets: bytes) -> None:
-        self._socket.sendall(octets)
+        self.socket.sendall(octets)
 
     def until(self, start: bytes) -> bytes:
         """All that comes up to and with a last line that begins so."""
         return self._until(start)
 
     def close(self) -> None:
-        self._socket.close()
+        self.socket.close()
 
     def _until(self, start: bytes) -> bytes:
         pieces: list[bytes] = []
         tail = b""
         while True:
-            count = self._socket.recv_into(self._buffer)
+            count = self.socket.recv_into(self._buffer)
             if not count:
                 raise ConnectionError("the server hung up")
             pieces.append(bytes(memoryview(self._buffer)[:count]))
