@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,20 +14,8 @@ from mailbox_world import ACCOUNT, NOW, World, world
 
 from gateway.core.errors import SubmissionRefused
 from gateway.core.limits import DEFAULT_LIMITS, KIB
-from gateway.graph.errors import (
-    BadRecipients,
-    Denied,
-    OutcomeUnknown,
-    QuotaExceeded,
-    SendLimit,
-    SignInFailed,
-    Throttled,
-    TooLarge,
-    Unreachable,
-)
 from gateway.mailbox.compose import compose
-from gateway.mailbox.journal import recover
-from gateway.mailbox.submit import KEPT, submit
+from gateway.mailbox.submit import submit
 from gateway.mailbox.values import Envelope
 from gateway.mime.address import addr_specs
 from gateway.mime.header import Fields, header_end
@@ -151,155 +138,3 @@ def test_bare_line_feeds_and_quoted_printable_are_mended() -> None:
     )
     out = made(raw.replace(b"\r\n", b"\n"), "b@x.com")
     assert b"base64" in out and b"=3D" not in out and b"\n" not in out.replace(b"\r\n", b"")
-
-
-# -- once --
-
-
-async def test_a_submission_is_one_request(w: World) -> None:
-    queue_id = await submit(w.ctx, TO_B, RAW)
-    assert queue_id.isalnum() and w.graph.sent == [RAW]
-    assert [name for name, _ in w.graph.calls] == ["send_mime"] and await kinds(w) == []
-
-
-async def test_a_second_identical_alarm_is_no_duplicate(w: World) -> None:
-    for _ in range(2):
-        await submit(w.ctx, TO_B, RAW)
-    await submit(w.ctx, Envelope("a@x.com", ("b@x.com", "c@x.com")), RAW)
-    assert len(w.graph.sent) == 3
-
-
-@pytest.mark.parametrize("error", [OutcomeUnknown(""), Unreachable("")])
-async def test_a_lost_answer_is_found_out_by_the_copy_in_sent(w: World, error: Exception) -> None:
-    w.graph.fail("send_mime", error, when="after")  # type: ignore[arg-type]
-    await submit(w.ctx, TO_B, RAW)
-    assert len(w.graph.sent) == 1 and await kinds(w) == []
-
-
-async def test_a_late_copy_is_waited_for(w: World) -> None:
-    w.graph.deliver_sent_copy = False
-    w.graph.fail("send_mime", OutcomeUnknown(""), when="after")
-
-    def later() -> None:
-        w.graph.during["find_by_message_id"] = lambda: w.graph.put("sentitems", RAW) and None
-
-    w.graph.during["find_by_message_id"] = later
-    await submit(w.ctx, TO_B, RAW)
-    assert len(w.graph.sent) == 1 and w.clock.slept
-
-
-async def test_without_a_trace_it_is_a_451_and_never_sent_blindly(w: World) -> None:
-    w.graph.fail("send_mime", OutcomeUnknown(""))
-    error = await refused(w)
-    assert (error.status, error.enhanced[:3]) == (451, "4.4")
-    assert w.graph.count("send_mime") == 1 and await kinds(w) == ["send"]
-
-
-async def test_the_retry_after_a_451_looks_first(w: World) -> None:
-    w.graph.deliver_sent_copy = False
-    w.graph.fail("send_mime", OutcomeUnknown(""), when="after")
-    await refused(w)
-    w.clock.now += 300
-    w.graph.put("sentitems", RAW, created=int(w.clock.now) - 200)  # it was sent, and its copy came very late
-    await submit(w.ctx, TO_B, RAW)
-    assert len(w.graph.sent) == 1 and await kinds(w) == []
-
-
-async def test_the_retry_sends_if_there_is_no_trace_of_the_first(w: World) -> None:
-    w.graph.fail("send_mime", OutcomeUnknown(""))
-    await refused(w)
-    w.clock.now += 300
-    await submit(w.ctx, TO_B, RAW)
-    assert len(w.graph.sent) == 1 and await kinds(w) == []
-
-
-async def test_a_retry_is_recognised_after_a_restart_and_without_a_message_id(w: World) -> None:
-    raw = b"Subject: scan\r\n\r\nx\r\n"
-    w.graph.deliver_sent_copy = False
-    w.graph.fail("send_mime", OutcomeUnknown(""), when="after")
-    await refused(w, raw)
-    await w.restarted()
-    await recover(w.ctx)
-    w.graph.put("sentitems", w.graph.sent[0])
-    await submit(w.ctx, TO_B, raw)
-    assert len(w.graph.sent) == 1
-
-
-async def test_other_recipients_are_another_submission(w: World) -> None:
-    w.graph.deliver_sent_copy = False
-    w.graph.fail("send_mime", OutcomeUnknown(""), when="after")
-    await refused(w)
-    await submit(w.ctx, Envelope("a@x.com", ("b@x.com", "c@x.com")), RAW)
-    assert len(w.graph.sent) == 2 and await kinds(w) == ["send"]
-
-
-async def test_an_earlier_mail_of_that_message_id_does_not_pass_for_this_one(w: World) -> None:
-    await submit(w.ctx, Envelope("a@x.com", ("b@x.com", "c@x.com")), RAW)
-    w.graph.fail("send_mime", OutcomeUnknown(""))
-    assert (await refused(w)).status == 451
-    old = b"Message-ID: <old@x.com>\r\nTo: b@x.com\r\n\r\n"
-    w.graph.put("sentitems", old, created=NOW - 86400)
-    w.graph.fail("send_mime", OutcomeUnknown(""))
-    assert (await refused(w, old)).status == 451
-
-
-async def test_graph_down_is_answered_soon(w: World) -> None:
-    w.graph.fail("send_mime", Unreachable(""))
-    w.graph.fail("find_by_message_id", Unreachable(""))
-    assert (await refused(w)).status == 451
-    assert w.graph.count("find_by_message_id") == 1
-
-
-async def test_an_unknown_submission_is_forgotten_after_days(w: World) -> None:
-    w.graph.fail("send_mime", OutcomeUnknown(""))
-    await refused(w)
-    await w.restarted()
-    await recover(w.ctx)
-    assert await kinds(w) == ["send"]
-    w.clock.now += KEPT + 1
-    await recover(w.ctx)
-    assert await kinds(w) == []
-
-
-async def test_an_unknown_submission_is_forgotten_without_a_restart_too(w: World) -> None:
-    w.graph.fail("send_mime", OutcomeUnknown(""))
-    await refused(w)
-    w.clock.now += KEPT + 1
-    await submit(w.ctx, TO_B, RAW.replace(b"<s@x.com>", b"<other@x.com>"))
-    assert await kinds(w) == []
-
-
-async def test_two_alarms_alike_without_a_message_id_are_two(w: World) -> None:
-    raw = b"Subject: door open\r\n\r\n"
-    await asyncio.gather(submit(w.ctx, TO_B, raw), submit(w.ctx, TO_B, raw))
-    assert len(w.graph.sent) == 2
-
-
-# -- refusals --
-
-
-@pytest.mark.parametrize(
-    ("error", "status", "enhanced"),
-    [
-        (Denied("", code="ErrorSendAsDenied"), 550, "5.7.60"),
-        (BadRecipients(""), 550, "5.1.3"),
-        (QuotaExceeded(""), 452, "4.2.2"),
-        (SendLimit(""), 452, "4.5.3"),
-        (TooLarge(""), 552, "5.3.4"),
-        (SignInFailed(""), 535, "5.7.8"),
-        (Throttled(""), 451, "4.3.2"),
-    ],
-)
-async def test_a_refusal_is_final_and_clear(w: World, error: Exception, status: int, enhanced: str) -> None:
-    w.graph.fail("send_mime", error)  # type: ignore[arg-type]
-    answer = await refused(w)
-    assert (answer.status, answer.enhanced) == (status, enhanced)
-    assert await kinds(w) == [] and w.graph.sent == []
-    await submit(w.ctx, TO_B, RAW)  # the retry is a new submission
-    assert w.graph.sent == [RAW]
-
-
-async def test_too_big_and_nobody(w: World) -> None:
-    assert (await refused(w, RAW + b"x" * 100_000)).status == 552
-    assert (await refused(w, RAW, Envelope("a@x.com", ()))).status == 554
-    assert w.graph.calls == [] and await kinds(w) == []

@@ -3,6 +3,8 @@ hubs."""
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -25,11 +27,11 @@ from gateway.mailbox.facts import metas
 from gateway.mailbox.headers import HeaderPages
 from gateway.mailbox.hierarchy import Hierarchy
 from gateway.mailbox.placeholder import MARKER
-from gateway.mailbox.submit import submit
+from gateway.mailbox.sending import deliver
 from gateway.mailbox.sync import FolderSync
 from gateway.mailbox.values import Body, Envelope
 from gateway.store.api import FolderRow, MessageRow
-from tests.mailbox_world import incoming
+from tests.mailbox_world import Held, incoming
 from tests.sync_world import ALICE, World, eventually, mime, world
 
 BOB = "bob@example.com"
@@ -284,28 +286,67 @@ async def test_opaque_smime_is_shown_and_not_pinned(box: Box) -> None:
 # -- submission --
 
 
+async def submit(box: Box, envelope: Envelope, raw: bytes) -> None:
+    await deliver.heard(box.w.ctx, await deliver.submit(box.w.ctx, envelope, Held(raw)))
+
+
 async def test_who_is_addressed_gets_it_and_nobody_else(box: Box) -> None:
     raw = mime("hello", sender=ALICE).replace(b"To: alice@", b"To: bob@")
-    await submit(box.w.ctx, Envelope(ALICE, (BOB, "carol@example.com")), raw)
+    await submit(box, Envelope(ALICE, (BOB, "carol@example.com")), raw)
     for user in (BOB, "carol@example.com"):
         assert await eventually(lambda user=user: box.w.listing("inbox", user))
     assert await box.w.listing("inbox") == []
     with pytest.raises(SubmissionRefused):
-        await submit(box.w.ctx, Envelope(ALICE, ("carol@example.com",)), raw)
+        await submit(box, Envelope(ALICE, ("carol@example.com",)), raw)
 
 
 async def test_a_send_whose_answer_is_lost_is_sent_once(box: Box) -> None:
     raw = mime("hello", sender=ALICE).replace(b"To: alice@", b"To: bob@")
-    await box.fault("POST", "/sendMail", "commit-then-fail", status=504)
-    await submit(box.w.ctx, Envelope(ALICE, (BOB,)), raw)
+    await box.fault("POST", "/messages$", "commit-then-fail", status=504)
+    await box.fault("POST", "/send$", "commit-then-fail", status=504)
+    await submit(box, Envelope(ALICE, (BOB,)), raw)
     assert len(await eventually(lambda: box.w.listing("inbox", BOB))) == 1
-    assert await box.w.store.journal(box.w.ctx.account) == [] and not await box.faults_left()
+    assert await box.w.listing("drafts") == [] and not await box.faults_left()
+
+
+async def test_a_submission_is_two_requests_or_three_while_graph_does_not_see_its_own_draft(box: Box) -> None:
+    raw = mime("hello", sender=ALICE).replace(b"To: alice@", b"To: bob@")
+    await box.w.rules(create_then_404=False)
+    await box.w.forget()
+    await submit(box, Envelope(ALICE, (BOB,)), raw)
+    assert [re.sub(r"messages/[^/]+", "messages/ID", line).split("/", 4)[-1] for line in await box.w.log()] == [
+        "messages", "messages/ID/send",
+    ]  # fmt: skip
+
+
+async def test_a_draft_on_its_way_out_is_never_seen_in_drafts(box: Box) -> None:
+    """Not while it is there, nor by a delta that lags behind; nor its leaving."""
+    await box.sync("drafts")
+    raw = mime("hello", sender=ALICE).replace(b"To: alice@", b"To: bob@")
+    ctx = box.w.ctx
+    seen: list[int] = []
+    real = ctx.graph.send_draft
+
+    async def watched(id: str) -> None:
+        assert len(await box.w.listing("drafts")) == 1
+        seen.append(len(await box.sync("drafts")))
+        await real(id)
+        seen.append(len(await box.sync("drafts")))
+
+    ctx.graph.send_draft = watched  # type: ignore[method-assign]
+    await box.w.limits(delta_lag_seconds=0.3)
+    await submit(box, Envelope(ALICE, (BOB,)), raw)
+    seen.append(len(await box.sync("drafts")))
+    await asyncio.sleep(0.35)
+    seen.append(len(await box.sync("drafts")))
+    assert seen == [0, 0, 0, 0]
+    assert len(await box.w.listing("sentitems")) == 1
 
 
 async def test_the_clients_copy_in_sent_is_exchanges_copy(box: Box) -> None:
     await box.sync("sentitems")
     raw = mime("hello", sender=ALICE).replace(b"To: alice@", b"To: bob@")
-    await submit(box.w.ctx, Envelope(ALICE, (BOB,)), raw)
+    await submit(box, Envelope(ALICE, (BOB,)), raw)
     (uid,) = await append(box.w.ctx, box.folder("sentitems"), [incoming(raw, Flags.of([b"\\Seen"]), None)])
     (row,) = await box.sync("sentitems")
     assert row.uid == uid and await box.octets(row) == raw and row.flags == Flags.of([b"\\Seen"])
@@ -315,5 +356,5 @@ async def test_the_clients_copy_in_sent_is_exchanges_copy(box: Box) -> None:
 async def test_no_right_to_send_is_a_5_7_60(box: Box) -> None:
     raw = mime("hello", sender="carol@example.com").replace(b"To: alice@", b"To: bob@")
     with pytest.raises(SubmissionRefused) as caught:
-        await submit(box.w.ctx, Envelope("carol@example.com", (BOB,)), raw)
+        await submit(box, Envelope("carol@example.com", (BOB,)), raw)
     assert (caught.value.status, caught.value.enhanced) == (550, "5.7.60")

@@ -291,6 +291,11 @@ class Account(Protocol):
         """The client went on after it was told so: the same submission from now on is another one."""
         ...
 
+    def lost(self, queue_id: str) -> None:
+        """The connection ended after the 250, and no command had come: the same submission may be the client's retry.
+        Exactly one of `heard` and `lost` follows each queue id, unless `submit` was cancelled."""
+        ...
+
 
 class Accounts(Protocol):
     """Who may log in, and their mailboxes."""

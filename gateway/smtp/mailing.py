@@ -11,6 +11,7 @@ from aiosmtpd.smtp import syntax
 
 from gateway.core.errors import GatewayError
 from gateway.mailbox.api import Account
+from gateway.mailbox.outgoing import peer_alive
 from gateway.mailbox.values import Spool
 from gateway.smtp import parameters, paths
 from gateway.smtp.data import Intake, receive, receive_chunk
@@ -176,6 +177,7 @@ class Mailing(Session):
         """What was not sent does not count."""
         account = await self.need_account()
         await self.terms.take_quota(self.server.quotas)
+        peer_alive.set(self.is_there)
         try:
             self.unheard = await account.submit(mail.envelope(), spool)
         except BaseException:

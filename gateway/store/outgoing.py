@@ -20,8 +20,8 @@ class SubmissionRow:
 
     `queued`: accepted on behalf of the client, to be sent whatever it takes. `heard`: the client has had our reply,
     so that it will not come again. `holder`: the node that works on it, `lease` until when, seconds since 1970.
-    `due`: not to be tried before. `blob`: address of the octets, kept while the row is there; b"" for none.
-    `created`, `touched`: by the store, when it was added and last put."""
+    `due`: not to be tried before; of one that is sent: to be kept until then. `blob`: address of the octets, kept
+    while the row is there; b"" for none. `created`, `touched`: by the store, when it was added and last put."""
 
     account: AccountId
     queue_id: str
@@ -71,8 +71,8 @@ class Submissions(Protocol):
         both hear True."""
         ...
 
-    async def submission_sweep(self, account: AccountId, heard_before: int, before: int) -> int:
-        """Drop what is sent: that the client heard of, last touched before `heard_before`; any, before `before`.
+    async def submission_sweep(self, account: AccountId, heard_before: int, now: int) -> int:
+        """Drop what is sent and due before `now`, or heard of by the client and last touched before `heard_before`.
         How many."""
         ...
 

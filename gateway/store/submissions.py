@@ -76,9 +76,11 @@ def _claim(db: Connection, id: int, holder: str, now: int, until: int) -> bool:
     return db.execute(sql, (holder, until, id, holder, now)).rowcount > 0
 
 
-def _sweep(db: Connection, account: AccountId, heard_before: int, before: int) -> int:
-    sql = "DELETE FROM submission WHERE account = ? AND state = ? AND (touched < ? OR (heard = 1 AND touched < ?))"
-    return db.execute(sql, (account_key(db, account), SENT, before, heard_before)).rowcount
+def _sweep(db: Connection, account: AccountId, heard_before: int, now: int) -> int:
+    sql = (
+        "DELETE FROM submission WHERE account = ? AND state = ? AND (due < ? OR (heard = 1 AND touched < ?))"
+    )
+    return db.execute(sql, (account_key(db, account), SENT, now, heard_before)).rowcount
 
 
 def _heard(db: Connection, account: AccountId, queue_id: str) -> None:
@@ -135,8 +137,8 @@ class SubmissionJobs:
     async def submission_claim(self, id: int, holder: str, now: int, until: int) -> bool:
         return await self._engine.write(lambda db: _claim(db, id, holder, now, until))
 
-    async def submission_sweep(self, account: AccountId, heard_before: int, before: int) -> int:
-        return await self._engine.write(lambda db: _sweep(db, account, heard_before, before), account)
+    async def submission_sweep(self, account: AccountId, heard_before: int, now: int) -> int:
+        return await self._engine.write(lambda db: _sweep(db, account, heard_before, now), account)
 
     async def submission_accounts(self) -> list[AccountId]:
         return await self._engine.read(_accounts)

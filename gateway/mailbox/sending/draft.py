@@ -183,12 +183,10 @@ async def find_draft(
     """What a `create_draft` with this token left behind, whole or not. `began`: when its row was made. `claimed`:
     drafts that are others', by immutable id. GraphError."""
     drafts = ctx.special.get(SpecialUse.DRAFTS)
-    if drafts is None:
-        return None
-    listed = await ctx.graph.find_by_message_id(message_id, drafts.id)
+    listed = await ctx.graph.find_by_message_id(message_id, SpecialUse.DRAFTS)
     young = [m for m in listed if m.is_draft and (epoch(m.created_date_time) or 0) >= began - SKEW]
     ids = [MessageId(message.id) for message in young]
-    known = await ctx.store.find(drafts.key, ids)
+    known = await ctx.store.find(drafts.key, ids) if drafts is not None else {}
     originals = await ctx.store.has_originals(ctx.account, ids)
     ours = [id for id in ids if id not in known and id not in originals and id not in claimed]
     return await _marked(ctx, ours, token) if ours else None

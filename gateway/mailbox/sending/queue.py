@@ -1,0 +1,162 @@
+"""The outbox: accepted means that octets and row are in the store, and that the gateway does not give up before days.
+
+One mailbox's messages go in the order in which they came. What Graph refuses for good, and what has waited too long,
+comes back to the sender as a report (`bounce`)."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import structlog
+
+from gateway.core.errors import GatewayError, SubmissionRefused
+from gateway.graph.errors import GraphError, SignInFailed
+from gateway.mailbox import reporting
+from gateway.mailbox.context import AccountContext
+from gateway.mailbox.replies import submission_refusal
+from gateway.mailbox.sending import mime
+from gateway.mailbox.sending.bounce import bounce
+from gateway.mailbox.sending.draft import prepare
+from gateway.mailbox.sending.ending import accounted
+from gateway.mailbox.sending.record import BOUNCING, DRAFTING, SENDING, WAITING, Record, Work, added, claimed
+from gateway.mailbox.sending.steps import Steps
+from gateway.mailbox.values import Envelope, Spool
+
+FIRST_PAUSE = 30.0  # seconds, doubled from try to try
+LONGEST_PAUSE = 1800.0
+_LOST = "The message was lost in the gateway's store"
+log = structlog.get_logger()
+
+
+async def accept(
+    ctx: AccountContext, queue_id: str, digest: bytes, work: Work, envelope: Envelope, spool: Spool
+) -> str:
+    """Octets and row, durably; the queue id."""
+    work.envelope, work.size = envelope, spool.size
+    blob = await ctx.store.put_blob(spool.read())
+    await added(ctx, digest, work, state=WAITING, queue_id=queue_id, blob=blob)
+    ctx.outgoing.wake.set()
+    return queue_id
+
+
+async def work_off(ctx: AccountContext, records: list[Record]) -> float | None:
+    """Send what can be sent, in order; seconds until there is more to do, None if nothing waits. `records`: those of
+    the queue that are not sent, in order."""
+    later: list[float] = []
+    for record in records:
+        now = ctx.clock.time()
+        if record.row.due > now and record.row.state == BOUNCING:  # holds up nobody
+            later.append(record.row.due - now)
+            continue
+        if record.row.due > now:
+            return record.row.due - now
+        if not await claimed(ctx, record):  # another node's turn
+            return max(1.0, min(record.row.lease - now, FIRST_PAUSE))
+        ctx.outgoing.begin(record.row.queue_id)
+        try:
+            if not await _advance(ctx, record):
+                return max(0.0, record.row.due - ctx.clock.time())
+        finally:
+            ctx.outgoing.end(record.row.queue_id)
+    return min(later, default=None)
+
+
+async def _advance(ctx: AccountContext, record: Record) -> bool:
+    """Whether the next one's turn has come."""
+    if record.row.state == BOUNCING:
+        return await _returned(ctx, record)
+    try:
+        await _send(ctx, record)
+    except GraphError as error:
+        status, enhanced, text = _told(error)
+        return await _failed(ctx, record, (status, enhanced, text), error.retry_after)
+    except (
+        SubmissionRefused
+    ) as error:  # what the configuration, or the content of the message, does not allow
+        return await _failed(ctx, record, (error.status, error.enhanced, str(error)), 0.0)
+    return True
+
+
+def _told(error: GraphError) -> tuple[int, str, str]:
+    told = submission_refusal(error)
+    if isinstance(error, SignInFailed):  # an administrator mends it: no reason to give up yet
+        return 451, "4.7.0", str(told)
+    return told.status, told.enhanced, str(told)
+
+
+async def _send(ctx: AccountContext, record: Record) -> None:
+    row, work = record.row, record.work
+    data = await ctx.store.blob(row.blob)
+    if data is None or work.envelope is None:
+        raise SubmissionRefused(554, "5.3.0", _LOST)
+    spool = StoredSpool(data)
+    prepared = await prepare(ctx, work.envelope, spool, now=row.created, message_id=work.message_id)
+    resumed = row.state != WAITING
+    if not resumed:
+        work.began = int(ctx.clock.time())
+        await record.save(ctx, SENDING if work.path == "mime" else DRAFTING)
+    if work.path == "mime":
+        await mime.send(ctx, record, prepared, resumed=resumed)
+    else:
+        await Steps(ctx, record, prepared, resumed=resumed).run()
+    row.blob = b""
+    await accounted(ctx, record)
+    await reporting.relayed(ctx, work.envelope, spool, row.queue_id)
+
+
+async def _failed(
+    ctx: AccountContext, record: Record, told: tuple[int, str, str], retry_after: float
+) -> bool:
+    """Later again, or never: refused for good, or old enough."""
+    row, work, now = record.row, record.work, ctx.clock.time()
+    work.attempts += 1
+    work.error = told
+    log.warning("a queued message is not sent", account=ctx.account, queue_id=row.queue_id, attempts=work.attempts,
+                status=told[0], enhanced=told[1])  # fmt: skip
+    if told[0] >= 500 or now - row.created > ctx.settings.queue_patience:
+        await record.save(ctx, BOUNCING)
+        return await _returned(ctx, record)
+    pause = max(retry_after, min(FIRST_PAUSE * 2 ** min(work.attempts - 1, 16), LONGEST_PAUSE))
+    await _put_off(ctx, record, pause)
+    return False
+
+
+async def _put_off(ctx: AccountContext, record: Record, pause: float) -> None:
+    record.row.due = int(ctx.clock.time() + pause) + 1
+    record.row.holder, record.row.lease = "", 0
+    await record.save(ctx)
+
+
+async def _returned(ctx: AccountContext, record: Record) -> bool:
+    """The sender is told. Nobody waits for that: the next one's turn has come."""
+    try:
+        await bounce(ctx, record)
+    except (GraphError, GatewayError) as error:
+        log.warning(
+            "a report waits", account=ctx.account, queue_id=record.row.queue_id, error=type(error).__name__
+        )
+        await _put_off(ctx, record, LONGEST_PAUSE)
+    return True
+
+
+class StoredSpool:
+    """Octets that the store kept, as the front end's spool gave them."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    @property
+    def size(self) -> int:
+        return len(self._data)
+
+    async def write(self, data: bytes) -> None:
+        raise ValueError("the message is whole")
+
+    def read(self, start: int = 0, end: int | None = None) -> bytes:
+        return self._data[start:end]
+
+    def kept(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    async def close(self) -> None:
+        """Nothing to give back."""
