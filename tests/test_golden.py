@@ -63,7 +63,7 @@ async def test_a_wrong_transcript_fails(script: str) -> None:
 @pytest.mark.parametrize(
     "lines",
     [
-        "C1: a CHECK\nG: none\nS1: a OK CHECK completed\n",
+        "C1: a CHECK\nG: GET messages/delta\nS1: a OK CHECK completed\n",
         "C1: a NOOP\nG: GET messages/delta\nS1: a OK NOOP completed\n",
         "C1: a FETCH 2 ENVELOPE\nG: GET messages\nS1~ .*\nS1: a OK FETCH completed\n",
         "C1: a SEARCH BODY of\nG? GET $value\nS1: * SEARCH 1 2\nS1: a OK SEARCH completed\n",

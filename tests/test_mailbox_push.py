@@ -197,16 +197,6 @@ async def test_noop_check_and_idle_cost_nothing(p: Pushed) -> None:
     assert await p.lines() == []
 
 
-async def test_without_push_check_asks(p: Pushed) -> None:
-    (client,) = await p.client("INBOX")
-    p.subscriptions[0].box.heard = None
-    account = await p.site.cold()
-    account.ctx.freshness.end()
-    await p.outlook.forget()
-    (await client.do("CHECK")).ok()
-    assert await p.outlook.calls("GET", DELTA) == 1
-
-
 async def test_our_own_writes_come_back_and_cost_nothing(p: Pushed) -> None:
     await p.outlook.limits(notice_seconds=0.4)  # a busy machine must not take the echo for news
     for n in range(3):

@@ -112,7 +112,7 @@ async def test_never_3_reading_changes_a_flag(s: Site) -> None:
 async def test_never_3_reading_changes_more_than_seen(s: Site, item: str) -> None:
     client, ids = await filled(s, 2)
     await s.outlook.patch(ids[0], categories=["Red category"], flag={"flagStatus": "flagged"})
-    (await client.do("CHECK")).ok()
+    (await s.look(client)).ok()
     before = await state(s)
     (await client.do(f"FETCH 1 ({item})")).ok()
     after = await state(s)
@@ -132,7 +132,7 @@ async def test_never_3_a_failed_store_looks_done(s: Site, status: int, silent: s
     assert not answer.tagged.startswith(b"OK"), answer
     await s.outlook.heal()
     s.graph.limits = s.limits
-    (await client.do("CHECK")).ok()
+    (await s.look(client)).ok()
     truth = {n: m["flag"] == "flagged" for n, m in enumerate(await s.outlook.listing(), 1)}
     shown = (await client.do("FETCH 1:* (FLAGS)")).ok()
     assert {n: b"\\Flagged" in client.flags[n] for n in client.flags} == truth, shown
@@ -146,7 +146,7 @@ async def test_never_3_a_store_of_unknown_outcome_is_settled_by_looking(s: Site)
     answer = await client.do("STORE 1 +FLAGS (\\Flagged)")
     await s.outlook.heal()
     s.graph.limits = s.limits
-    (await client.do("CHECK")).ok()
+    (await s.look(client)).ok()
     (await client.do("FETCH 1 (FLAGS)")).ok()
     assert (await state(s))[ids[0]][1] == "flagged"
     assert b"\\Flagged" in client.flags[1], answer
@@ -164,7 +164,7 @@ async def test_never_4_a_flag_change_by_one_client_that_another_never_hears_of(s
     (await first.do("STORE 2 +FLAGS.SILENT (\\Answered Work)")).ok()
     (await second.do("STORE 2 +FLAGS (\\Flagged)")).ok()
     await s.outlook.patch(ids[2], isRead=True)
-    (await third.do("CHECK")).ok()
+    (await s.look(third)).ok()
     for client in (first, second, third):
         (await client.do("NOOP")).ok()
         assert client.flags[2] >= {b"\\Answered", b"Work", b"\\Flagged"} or client is first
@@ -202,11 +202,11 @@ async def test_never_5_a_dead_delta_token_hurts_a_folder(s: Site, deaths: int) -
     for turn in range(deaths):
         await s.outlook.expire_delta()
         await s.outlook.deliver(mime(f"new {turn}"))
-        (await client.do("CHECK")).ok()
+        (await s.look(client)).ok()
     assert len(client.uids) == 3 + deaths
     await s.outlook.expire_delta()
     await s.outlook.delete(ids[1])
-    assert b"* 2 EXPUNGE" in (await client.do("CHECK")).ok().lines
+    assert b"* 2 EXPUNGE" in (await s.look(client)).ok().lines
     assert (await client.select()).number(rb"UIDVALIDITY (\d+)") == before
     assert len((await client.do("FETCH 1:* (UID)")).lines) == 2 + deaths
 
@@ -261,7 +261,7 @@ async def test_never_9_an_appended_message_comes_back_changed(s: Site, folder: s
         assert found == expected | ({b"\\Draft"} if folder == "Drafts" else set())
 
     await check(client)
-    (await client.do("CHECK")).ok()
+    (await s.look(client)).ok()
     await check(client)
     await s.outlook.expire_delta()
     await s.restart()

@@ -64,7 +64,7 @@ async def test_never_7_input_that_drops_other_peoples_connections(s: Site, login
     await s.outlook.deliver(mime("still here"))
     bystander.send(b"DONE\r\n")
     (await bystander.finish(tag)).ok()
-    (await bystander.do("CHECK")).ok()
+    (await s.look(bystander)).ok()
     assert len(bystander.uids) == 3
     assert s.server.counters.bugs == 0
 

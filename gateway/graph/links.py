@@ -44,7 +44,9 @@ def _stored(mailbox: MailboxCalls, first: Request, link: str) -> Request:
 
 def _next(mailbox: MailboxCalls, first: Request, link: str) -> Request:
     template = first.template.removeprefix(mailbox.root)
-    return mailbox.follow(template, link, prefer=first.prefer, shape=first.shape, priority=first.priority)
+    return mailbox.follow(
+        template, link, prefer=first.prefer, shape=first.shape, priority=first.priority, heavy=first.heavy
+    )
 
 
 def _check(mailbox: MailboxCalls, page: Any, request: Request) -> None:

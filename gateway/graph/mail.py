@@ -161,9 +161,7 @@ class MailboxClient(Protocol):
         known."""
         ...
 
-    async def add_attachment(
-        self, id: str, attachment: Mapping[str, Any], content: bytes | Content
-    ) -> None:
+    async def add_attachment(self, id: str, attachment: Mapping[str, Any], content: bytes | Content) -> None:
         """One POST below 3 MB, else an upload session in chunks (section 10.4). OutcomeUnknown possible;
         UploadRefused in a shared mailbox that a person signed in to."""
         ...

@@ -61,11 +61,13 @@ class Reading(MailboxCalls):
         skip: int = 0,
         size: int = 500,
         count: bool = False,
+        tries_504: int = 1,
         priority: Priority = Priority.BULK,
     ) -> MessagePage:
         """See `MailboxClient.list_page`. A filter beside an order gets the sorted property in front (trap 37)."""
         rest: dict[str, Any] = {
-            "prefer": page_size(size), "shape": MessagePage, "priority": priority, "heavy": True
+            "prefer": page_size(size), "shape": MessagePage, "priority": priority, "heavy": True,
+            "heavy_tries": tries_504,
         }  # fmt: skip
         if link is not None:
             request = self.follow(MESSAGES, link, **rest)
@@ -108,6 +110,7 @@ class Reading(MailboxCalls):
                 prefer=page_size(size),
                 shape=MessagePage,
                 priority=priority,
+                heavy=True,
             )
 
         asked = properties if self._delta_expands else ()

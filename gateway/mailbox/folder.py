@@ -281,7 +281,7 @@ class OpenFolder:
         candidates = self._deleted(uids)
         if not candidates:
             return
-        await self._sync.poll(max_age=EXPUNGE_MAX_AGE)
+        await self._sync.poll(max_age=EXPUNGE_MAX_AGE, whole=True)
         rows = [row for row in await self._stored(candidates) if SystemFlag.DELETED in row.flags.system]
         expect(len(rows))
         if rows:

@@ -4,34 +4,42 @@ The delta stream is a hint that something happened, never the last word: a remov
 our own write is dropped and read again, a dead token is a comparison. What the truth is, a GET or a listing says.
 
 A round: collect the pages, sort out echoes of our own writes, get what the delta did not carry, verify what it
-removed, then one `Store.apply` together with the new delta link, then the hub.
+removed, then one `Store.apply` together with the new delta link, then the hub. Without a link, the walk from the
+beginning is applied page by page, and goes on where it was cut.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.core.progress import follow
+import structlog
+
+from gateway.core.errors import GatewayError
+from gateway.core.progress import advance, expect, follow
 from gateway.core.types import MessageId, SpecialUse
 from gateway.graph.errors import GraphError, NotFound, QuotaExceeded, ResyncNeeded
 from gateway.graph.model import Message, Priority
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.firstsync import FirstSync
 from gateway.mailbox.intake import Intake
-from gateway.mailbox.local import epoch
 from gateway.mailbox.origin import nobody
-from gateway.mailbox.reconcile import list_folder
-from gateway.store.api import FolderRow, MessageRow
+from gateway.mailbox.reconcile import listing
+from gateway.mailbox.tally import Tally
+from gateway.mailbox.truth import Truth, is_echo, same_second
+from gateway.mailbox.walking import Take, Walker, delta_pages
+from gateway.store.api import FolderRow
 
-MANY_CHANGED = 200  # beyond this a listing by lastModifiedDateTime is cheaper than batches of 20
-MANY_REMOVED = 100  # decision 5: beyond this one listing of ids verifies all
 COMPARE_EVERY = 3600.0  # seconds between full comparisons of a watched folder: delta has holes (section 7)
+NEVER = float("-inf")
 
 # Told of a message found in another folder than the one asked about.
 Moved = Callable[[Message], Awaitable[None]]
+
+log = structlog.get_logger("gateway.mailbox")
 
 
 @dataclass(slots=True)
@@ -42,16 +50,6 @@ class Round:
     link: str = ""
     changed: dict[MessageId, Message] = field(default_factory=dict)
     removed: set[MessageId] = field(default_factory=set)
-    whole: bool = False  # from the beginning: ids it does not name may be gone
-
-
-@dataclass(slots=True)
-class Found:
-    """What asking for ids by name gave: messages that are here, ids that are not, and ids nobody can tell yet."""
-
-    messages: list[Message] = field(default_factory=list)
-    lost: set[MessageId] = field(default_factory=set)
-    open: set[MessageId] = field(default_factory=set)
 
 
 class FolderSync:
@@ -63,16 +61,19 @@ class FolderSync:
         self._id = folder.id
         self._moved = moved
         self._intake = Intake(ctx, folder.key, folder.id)
+        self._truth = Truth(ctx, folder.id)
+        self._tally = Tally(ctx, folder.key)
         self._lock = asyncio.Lock()
         self._first: asyncio.Task[None] | None = None
         self._behind: set[asyncio.Task[None]] = set()  # background rounds, under way or waiting for one
         self._first_sync: FirstSync | None = None
+        self._rest: asyncio.Task[None] | None = None  # what the first sync left of its walk
         self._again: set[MessageId] = set()
         self._missed: set[MessageId] = set()  # announced by delta, but 404 when asked for: once is no proof
-        self._elsewhere: list[Message] = []
         self._compared = ctx.clock.monotonic()
-        self._counts: tuple[int, int] | None = None  # Graph's own, when last synced
-        self.synced = float("-inf")  # monotonic
+        self._walk = f"walk/{folder.key}"  # what one process does at a time
+        self._counts: tuple[int, int] | None = None  # Graph's own, when last looked at
+        self.synced = NEVER  # monotonic
 
     # -- first sync --
 
@@ -92,26 +93,59 @@ class FolderSync:
 
     async def _run_first(self, first: FirstSync) -> None:
         async with self._lock:
-            if (await self._row()).ready:
-                return
-            began = self._ctx.clock.monotonic()
-            with nobody():
-                self._ctx.hubs.refresh(self._key, await first.run())
-            self.synced = began
+            async with self._ctx.duty.alone(f"first/{self._key}"):
+                if (await self._row()).ready:
+                    return
+                began = self._ctx.clock.monotonic()
+                with nobody():
+                    self._ctx.hubs.refresh(self._key, await first.run())
+                await self._tally.begin(first.row)
+                self.synced = began
+            if first.unfinished:
+                self._rest = asyncio.create_task(self._walk_on(first))
+
+    async def _walk_on(self, first: FirstSync) -> None:
+        """The rest of the first walk, behind the clients' backs: they have the folder, and go before it. If it fails,
+        the next poll goes on with it."""
+        began = self._ctx.clock.monotonic()
+        try:
+            await first.wound_up()
+            if await self._whole(Priority.BACKGROUND, self._lock):
+                self.synced = max(self.synced, began)
+        except (GraphError, GatewayError) as error:
+            log.info("walk waits", error=type(error).__name__)
+        except Exception:
+            log.exception("walk failed")
+        await self._tell_elsewhere()
+
+    async def walked(self) -> None:
+        """Returns when the walk that a first sync left behind it has ended."""
+        if self._rest is not None:
+            await asyncio.shield(self._rest)
+
+    @property
+    def _walking(self) -> bool:
+        return self._rest is not None and not self._rest.done()
 
     async def close(self) -> None:
         """End a first sync or a verification that still runs; the next start takes them up again."""
         await self._intake.suspects.close()
-        if self._first is not None and not self._first.done():
-            self._first.cancel()
-            await asyncio.gather(self._first, return_exceptions=True)
+        tasks = [task for task in (self._first, self._rest) if task is not None and not task.done()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     # -- what follows --
 
-    async def poll(self, *, max_age: float, priority: Priority = Priority.INTERACTIVE) -> None:
-        """Be at most `max_age` seconds old: no request while younger, else one delta and what it makes needful."""
+    async def poll(
+        self, *, max_age: float, priority: Priority = Priority.INTERACTIVE, whole: bool = False
+    ) -> None:
+        """Be at most `max_age` seconds old: no request while younger, else one delta and what it makes needful. While
+        the first walk goes on nobody is kept waiting for it, but who wants the `whole` truth."""
+        if whole:
+            await self.walked()
         asked = self._ctx.clock.monotonic()
-        if asked - self.synced <= max_age:
+        if self._walking or asked - self.synced <= max_age:
             return
         await self._in_turn(self._poll_once(asked, priority), priority)
         await self._tell_elsewhere()
@@ -146,7 +180,7 @@ class FolderSync:
 
     async def _tell_elsewhere(self) -> None:
         """Outside our lock: two folders may tell each other."""
-        told, self._elsewhere = self._elsewhere, []
+        told, self._truth.elsewhere = self._truth.elsewhere, []
         for message in told:
             await self._moved(message)
 
@@ -157,12 +191,10 @@ class FolderSync:
                 with nobody():
                     await self._intake.take([message], set(), began=self._ctx.clock.monotonic(), link=None)
 
-    async def settle_counts(self, row: FolderRow, max_age: float) -> None:
-        """Ask Graph only if the folder's counts are others than when it was synced last: they come for all
-        folders in one request, and are never the answer themselves (trap 34)."""
-        if self._counts != (row.total, row.unread):
-            await self.poll(max_age=max_age)
-            self._counts = (row.total, row.unread)
+    async def settle_counts(self, row: FolderRow, told: float, max_age: float) -> None:
+        """Ask Graph only if its counts, as the hierarchy told them at `told` (monotonic), speak of something that we
+        have not heard."""
+        await self._tally.settle(row, told, self.synced, lambda: self.poll(max_age=max_age))
 
     def moved(self, row: FolderRow) -> bool:
         """Whether the folder's counts are others than when it was looked at last. At the first look: no."""
@@ -174,19 +206,19 @@ class FolderSync:
 
     def stale(self) -> None:
         """Somebody knows better: the next poll asks Graph."""
-        self.synced = float("-inf")
+        self.synced = NEVER
 
     async def _round(self, priority: Priority) -> bool:
         """One delta round applied; False if something had to be left for the next."""
         row = await self._row()
         try:
             seen = await self._collect(row, priority)
+            return await (self._apply(seen, priority) if seen else self._whole(priority, nullcontext()))
         except QuotaExceeded:
-            return await self._compare(row, priority, link="")
+            return await self._compare(priority, link="")
         except NotFound:
             await self._prove_gone()
             raise
-        return await self._apply(row, seen, priority)
 
     async def _prove_gone(self) -> None:
         """Delta does not know the folder. One 404 may pass; if the folder itself is not there either, in a mailbox
@@ -206,42 +238,35 @@ class FolderSync:
             return False
         return True
 
-    async def _collect(self, row: FolderRow, priority: Priority) -> Round:
-        if row.delta_link:
-            try:
-                return await self._walk(row.delta_link, priority)
-            except ResyncNeeded:
-                pass  # a dead token is a comparison, not a new mailbox (invariant 7)
-        seen = await self._walk(None, priority)
-        seen.whole = True
-        return seen
-
-    async def _walk(self, link: str | None, priority: Priority) -> Round:
+    async def _collect(self, row: FolderRow, priority: Priority) -> Round | None:
+        """What happened since the delta link; None where there is none, or it died: that is a comparison, not a new
+        mailbox (invariant 7)."""
+        if not row.delta_link:
+            return None
         seen = Round(self._ctx.clock.monotonic())
-        async for page in self._ctx.graph.delta(self._id, link, priority=priority):
-            for message in page.value:
-                key = MessageId(message.id)
-                if message.removed is not None:
-                    seen.changed.pop(key, None)
-                    seen.removed.add(key)
-                else:
-                    seen.removed.discard(key)
-                    seen.changed[key] = message
-            seen.link = page.delta_link or seen.link
+        try:
+            async for _, page in delta_pages(self._ctx, self._id, row.delta_link, lambda: priority):
+                for message in page.value:
+                    key = MessageId(message.id)
+                    if message.removed is not None:
+                        seen.changed.pop(key, None)
+                        seen.removed.add(key)
+                    else:
+                        seen.removed.discard(key)
+                        seen.changed[key] = message
+                seen.link = page.delta_link or seen.link
+        except ResyncNeeded:
+            return None
         return seen
 
-    async def _apply(self, row: FolderRow, seen: Round, priority: Priority) -> bool:
+    async def _apply(self, seen: Round, priority: Priority) -> bool:
         ctx = self._ctx
         known = await ctx.store.find(self._key, [*seen.changed, *seen.removed, *self._again])
-        suspects = seen.removed & known.keys()
-        if seen.whole:
-            every = await ctx.store.ids(self._key)
-            suspects |= every.keys() - seen.changed.keys()
-        news = [message for key, message in seen.changed.items() if not _is_echo(message, known.get(key))]
+        news = [message for key, message in seen.changed.items() if not is_echo(message, known.get(key))]
         again = self._again - seen.changed.keys()
-        doubtful = {key for key, row in known.items() if _same_second(seen.changed.get(key), row)}
-        told = await self._truth(news, doubtful, again & known.keys(), priority)
-        proved = await self._verify(suspects, priority)
+        doubtful = {key for key, row in known.items() if same_second(seen.changed.get(key), row)}
+        told = await self._truth.of(news, doubtful, again & known.keys(), priority)
+        proved = await self._truth.verify(seen.removed & known.keys(), priority)
         early = self._too_early(told.lost - known.keys())
         left = told.open | proved.open | early
         taken = await self._intake.take(
@@ -258,63 +283,82 @@ class FolderSync:
         self._missed = early
         return early
 
-    async def _truth(
-        self, news: Sequence[Message], doubtful: set[MessageId], again: set[MessageId], priority: Priority
-    ) -> Found:
-        """The messages as they are now, with the properties that a delta without `$expand` leaves out."""
-        told = [message for message in news if _is_whole(message) and message.id not in doubtful]
-        partial = [message for message in news if not _is_whole(message) or message.id in doubtful]
-        wanted = [MessageId(message.id) for message in partial] + sorted(again)
-        listed: dict[MessageId, Message] = {}
-        if len(partial) > MANY_CHANGED:
-            listed = await self._changed_since(partial, priority)
-        found = await self._get([key for key in wanted if key not in listed], priority)
-        found.messages += [*told, *listed.values()]
-        return found
+    # -- from the beginning --
 
-    async def _changed_since(
-        self, partial: Sequence[Message], priority: Priority
-    ) -> dict[MessageId, Message]:
-        since = min(message.last_modified_date_time or "1900-01-01T00:00:00Z" for message in partial)
-        listed = await list_folder(
-            self._ctx, self._id, filter=f"lastModifiedDateTime ge {since}", order=None, priority=priority
-        )
-        return {MessageId(message.id): message for message in listed}
+    async def _whole(self, priority: Priority, lock: AbstractAsyncContextManager[object]) -> bool:
+        """The walk from the beginning, or the rest of it, compared with what we have. `lock` is held for each step.
+        False, at once, while another process does it."""
+        if await self._ctx.duty.busy(self._walk):
+            return False
+        async with self._ctx.duty.alone(self._walk):
+            return await self._whole_alone(priority, lock)
 
-    async def _get(self, ids: Sequence[MessageId], priority: Priority) -> Found:
-        found = Found()
-        results = await self._ctx.graph.get(ids, priority=priority) if ids else []
-        for key, result in zip(ids, results, strict=True):
-            if isinstance(result, Message) and result.parent_folder_id in (None, self._id):
-                found.messages.append(result)
-            elif isinstance(result, Message):
-                found.lost.add(key)
-                self._elsewhere.append(result)
-            elif isinstance(result, NotFound):
-                found.lost.add(key)
-            else:
-                found.open.add(key)
-        return found
-
-    async def _verify(self, suspects: set[MessageId], priority: Priority) -> Found:
-        """Which of the removed are gone from here: the A->B->A hole and replays make delta lie (section 7)."""
-        if len(suspects) <= MANY_REMOVED:
-            return await self._get(sorted(suspects), priority)
-        listed = await list_folder(self._ctx, self._id, priority=priority)
-        there = {MessageId(message.id): message for message in listed}
-        return Found([there[key] for key in suspects & there.keys()], suspects - there.keys())
-
-    async def _compare(self, row: FolderRow, priority: Priority, *, link: str | None) -> bool:
-        """A full mailbox refuses delta (trap 10): list the folder and compare."""
+    async def _whole_alone(self, priority: Priority, lock: AbstractAsyncContextManager[object]) -> bool:
         began = self._ctx.clock.monotonic()
-        listed = await list_folder(self._ctx, self._id, priority=priority)
-        stored = await self._ctx.store.messages(self._key)
-        rows = {row.id: row for row in stored}
-        missing = rows.keys() - {MessageId(message.id) for message in listed}
-        news = [message for message in listed if not _is_echo(message, rows.get(MessageId(message.id)))]
-        proved = await self._verify(set(missing), priority)
-        taken = await self._intake.take([*news, *proved.messages], proved.lost, began=began, link=link)
-        self._again |= taken.again
+        if priority is Priority.INTERACTIVE:
+            expect((await self._ctx.store.counts(self._key)).messages)
+        walker = Walker(self._ctx, self._key, self._id, lambda: priority)
+        link = await walker.run_anyhow(self._taker(priority, lock))
+        async with lock:
+            with nobody():
+                return await self._close_gaps(link, began, priority)
+
+    def _taker(self, priority: Priority, lock: AbstractAsyncContextManager[object]) -> Take:
+        async def take(began: float, rows: Sequence[Message]) -> None:
+            async with lock:
+                with nobody():
+                    await self._take_page(began, rows, priority)
+            advance(len(rows))
+
+        return take
+
+    async def _take_page(self, began: float, rows: Sequence[Message], priority: Priority) -> None:
+        """What is new in a page. What it hints at but cannot be had now is a gap at the end, or read again."""
+        shown = {MessageId(row.id): row for row in rows if row.removed is None}
+        known = await self._ctx.store.find(self._key, list(shown))
+        news = [message for key, message in shown.items() if not is_echo(message, known.get(key))]
+        if not news:
+            return
+        doubtful = {key for key, row in known.items() if same_second(shown[key], row)}
+        told = await self._truth.of(news, doubtful, set(), priority)
+        lost = told.lost & known.keys()
+        taken = await self._intake.take(told.messages, lost, began=began, link=None)
+        self._again |= taken.again | (told.open & known.keys())
+
+    async def _close_gaps(self, link: str, began: float, priority: Priority) -> bool:
+        """Messages the walk named that we do not have, or had not named, though we have them."""
+        unlisted, unwalked = await self._ctx.store.walk_gaps(self._key)
+        again = set(self._again)
+        told = await self._truth.get([*unlisted, *sorted(again - {*unlisted, *unwalked})], priority)
+        proved = await self._truth.verify(set(unwalked), priority)
+        left = told.open | proved.open
+        taken = await self._intake.take(
+            [*told.messages, *proved.messages], told.lost | proved.lost, began=began,
+            link=None if left else link,
+        )  # fmt: skip
+        self._again = taken.again | again & told.open
+        return taken.complete and not left and not self._again
+
+    # -- comparing --
+
+    async def _compare(self, priority: Priority, *, link: str | None) -> bool:
+        """A full mailbox refuses delta (trap 10): list the folder and compare. Only what is other is read whole."""
+        began = self._ctx.clock.monotonic()
+        there: set[MessageId] = set()
+        news: list[Message] = []
+        async for page in listing(
+            self._ctx, self._id, fields=("id", "lastModifiedDateTime"), properties=(), priority=priority
+        ):
+            known = await self._ctx.store.find(self._key, [MessageId(message.id) for message in page])
+            there |= {MessageId(message.id) for message in page}
+            news += [message for message in page if not is_echo(message, known.get(MessageId(message.id)))]
+        missing = (await self._ctx.store.ids(self._key)).keys() - there
+        told = await self._truth.of(news, (), set(), priority)
+        proved = await self._truth.verify(set(missing), priority)
+        taken = await self._intake.take(
+            [*told.messages, *proved.messages], told.lost | proved.lost, began=began, link=link
+        )
+        self._again |= taken.again | told.open
         self._compared = began
         return taken.complete and not proved.open
 
@@ -330,26 +374,10 @@ class FolderSync:
     async def _compare_once(self, priority: Priority) -> None:
         async with self._lock:
             with nobody():
-                await self._compare(await self._row(), priority, link=None)
+                await self._compare(priority, link=None)
 
     async def _row(self) -> FolderRow:
         row = await self._ctx.store.folder(self._ctx.account, self._id)
         if row is None:
             raise NotFound("The folder is gone", status=404)
         return row
-
-
-def _is_echo(message: Message, known: MessageRow | None) -> bool:
-    """What we know already, be it our own write coming back (invariant 9) or a replay."""
-    return known is not None and bool(message.etag) and message.etag == known.etag
-
-
-def _same_second(message: Message | None, known: MessageRow) -> bool:
-    """Times have whole seconds: which of two states of one second is the newer, only a GET tells (invariant 9)."""
-    return message is not None and 0 < known.modified == epoch(message.last_modified_date_time)
-
-
-def _is_whole(message: Message) -> bool:
-    """Whether the delta row carries all that a row of ours needs. Every message has a size property, so without
-    any property the delta came without `$expand` (refused, or baked into the link before it was known)."""
-    return message.single_value_extended_properties is not None and message.received_date_time is not None

@@ -35,8 +35,8 @@ async def noop(s: Session, cmd: Noop) -> Reply | None:
 
 @handles(Check, State.SELECTED)
 async def check(s: Session, cmd: Check) -> None:
-    """As NOOP, but not content with what was known a moment ago, unless Graph would have told us."""
-    await s.folder.poll(force=not s.folder.pushed)
+    """As NOOP: there is nothing here to write to a disk (RFC 3501 section 6.4.1)."""
+    await s.folder.poll()
 
 
 @handles(Logout, State.ANY, quick=True)
