@@ -8,27 +8,28 @@ Hints come at once and may be lost; what they point at is in the database. So a 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import structlog
 
-from gateway.core.errors import GatewayError, NoSuchMailbox, Unavailable
+from gateway.core.errors import GatewayError, NoSuchMailbox
 from gateway.core.types import AccountId, ModSeq, Uid
 from gateway.mailbox.duty import Neighbour
+from gateway.mailbox.exclusive import Exclusive
 from gateway.mailbox.hub import Hubs
 from gateway.mailbox.levels import Levels
+from gateway.mailbox.post import Post
 from gateway.mailbox.shares import Shares
 from gateway.store.api import Applied, Store
-from gateway.store.nodes import Hint, Kind, Lease, Nodes, bound
+from gateway.store.nodes import Hint, Kind, Nodes
 
 ROUND = 30.0  # seconds
 TICK = 2.0  # seconds: what only time brings about
 RETRY = 1.0  # seconds after the database failed
 POST = "mailbox/"  # the lease of an account's background work, before its name
-NONE = Lease(0, 0)  # which nobody has: nothing is written under it
 ADOPTED = 50  # accounts of processes that died, taken up at once
 
 log = structlog.get_logger("gateway.mailbox")
@@ -67,55 +68,6 @@ class Due:
         )
 
 
-class Post:
-    """Implements `duty.Duty`: the background work of one account."""
-
-    def __init__(self, cluster: Cluster, account: AccountId) -> None:
-        self._cluster = cluster
-        self._turned = asyncio.Event()
-        self.account = account
-        self.lease: Lease | None = None
-        self.neighbour: Neighbour | None = None
-        self.key = 0
-        self.heard = 0  # the last piece of news
-        self.published: frozenset[int] = frozenset()
-
-    @property
-    def held(self) -> bool:
-        return self.lease is not None and self._cluster.alive
-
-    def bound(self) -> AbstractContextManager[None]:
-        return bound(self.lease or NONE)
-
-    async def taken(self) -> None:
-        while self.lease is None:
-            await self._turned.wait()
-
-    async def lost(self) -> bool:
-        lease = self.lease
-        while lease is not None and self.lease == lease:
-            await self._turned.wait()
-        return True
-
-    def turn(self, lease: Lease | None) -> None:
-        if lease != self.lease:
-            self.lease = lease
-            turned, self._turned = self._turned, asyncio.Event()
-            turned.set()
-
-    def alone(self, name: str) -> AbstractAsyncContextManager[None]:
-        return self._cluster.alone(name)
-
-    def watching(self) -> None:
-        self._cluster.publish(self.account)
-
-    async def enter(self, neighbour: Neighbour) -> None:
-        await self._cluster.enter(self, neighbour)
-
-    def leave(self) -> None:
-        self._cluster.forget(self)
-
-
 class Cluster:
     """Implements `store.pgbeat.Ear`. `settled`: returns when nothing is under way that must end whole. `adopt`: open
     this account, whose process died amid its work; it may be none of ours."""
@@ -138,8 +90,7 @@ class Cluster:
         self._levels = Levels()
         self._due = Due()
         self._woken = asyncio.Event()
-        self._stirred = asyncio.Event()
-        self._unreleased: set[str] = set()
+        self._exclusive = Exclusive(nodes)
         self._tasks: set[asyncio.Task[None]] = set()
         self._reviving = False
         self._others = False  # whether somebody reads what is published
@@ -154,6 +105,7 @@ class Cluster:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._exclusive.close()
         await self._shares.close()
 
     @property
@@ -180,6 +132,12 @@ class Cluster:
         await self._take([post])
         self._due.watched = self._due.everything = True
         self._wake()
+
+    def alone(self, name: str) -> AbstractAsyncContextManager[None]:
+        return self._exclusive.alone(name)
+
+    async def busy(self, name: str) -> bool:
+        return await self._exclusive.busy(name)
 
     def forget(self, post: Post) -> None:
         if self._posts.get(post.account) is post:
@@ -221,8 +179,7 @@ class Cluster:
 
     def _members(self, rest: Sequence[int]) -> None:
         self._due.members = self._others = True
-        stirred, self._stirred = self._stirred, asyncio.Event()
-        stirred.set()
+        self._exclusive.freed()
 
     def _watched(self, rest: Sequence[int]) -> None:
         self._due.watched |= rest[0] in self._keys
@@ -271,26 +228,6 @@ class Cluster:
 
     # -- leases --
 
-    @asynccontextmanager
-    async def alone(self, name: str) -> AsyncIterator[None]:
-        while (lease := (await self._nodes.leases([name])).get(name)) is None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(TICK):
-                    await self._stirred.wait()
-        self._unreleased.discard(name)
-        try:
-            with bound(lease):
-                yield
-        finally:
-            self._unreleased.add(name)
-            self._spawn(self._release())
-
-    async def _release(self) -> None:
-        for name in list(self._unreleased):
-            with suppress(Unavailable):
-                await self._nodes.release(name)
-                self._unreleased.discard(name)
-
     async def _take(self, posts: Sequence[Post]) -> None:
         held = await self._nodes.leases([POST + post.account for post in posts])
         for post in posts:
@@ -337,7 +274,7 @@ class Cluster:
         if due.everything:
             self._others = due.members or self._member.members > 1
             await self._compare()
-            await self._release()
+            await self._exclusive.retry()
             due.news |= await self._behind_in_news()
         for key in due.news:
             if key in self._keys:

@@ -68,6 +68,10 @@ class Duty(Protocol):
         turn. Unavailable."""
         ...
 
+    async def busy(self, name: str) -> bool:
+        """Whether another process is inside now. Unavailable."""
+        ...
+
     def watching(self) -> None:
         """What sessions here watch may have changed."""
         ...
@@ -95,6 +99,9 @@ class Always:
 
     def alone(self, name: str) -> AbstractAsyncContextManager[None]:
         return nullcontext()
+
+    async def busy(self, name: str) -> bool:
+        return False
 
     def watching(self) -> None:
         return

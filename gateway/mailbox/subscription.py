@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import msgspec
 import structlog
 
+from gateway.core.errors import Unavailable
 from gateway.graph.errors import Denied, GraphError, NotFound
 from gateway.graph.subscriptions import Subscription
 from gateway.mailbox import work
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.local import epoch
 from gateway.mailbox.notices import Board, Inbox
+from gateway.store.api import JournalRow
 
 SUBSCRIBED = "subscribed"  # kind of the journal row
 LIFE = 4200 * 60.0  # seconds: below what every edition of the documentation allows
+FOLLOW = 30.0  # seconds between looks at what another process keeps
 LEAST_LIFE = 60.0  # seconds before the end that it is not relied on any more
 RETRY, RETRY_MOST = 30.0, 3600.0  # seconds after a failure, doubled each time
 
@@ -64,11 +69,43 @@ class Keeper:
         self._wake.set()
 
     async def run(self) -> None:
-        pause = RETRY
-        await self._recall()
         while True:
+            await self._follow()
+            await self._lead()
+
+    async def _follow(self) -> None:
+        """While another process keeps the subscription: notifications may come here as well as there."""
+        while not self._ctx.duty.held:
             try:
-                await self._renew_or_make()
+                self._look(await self._ctx.store.journal(self._ctx.account))
+            except Unavailable:
+                self._ctx.freshness.end()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FOLLOW):
+                    await self._ctx.duty.taken()
+
+    def _look(self, rows: Sequence[JournalRow]) -> None:
+        found = [_read(row.payload) for row in rows if row.kind == SUBSCRIBED]
+        now = self._ctx.clock.time()
+        alive = [kept for kept in found if kept is not None and kept.id and kept.expires - LEAST_LIFE > now]
+        if self._kept is not None and self._kept not in alive:
+            self._board.disconnect(self._kept.id)
+            self._kept = None
+        if not alive:
+            self._ctx.freshness.end()
+        elif self._kept is None:
+            self._kept = alive[0]
+            self._hear(self._kept)
+
+    async def _lead(self) -> None:
+        pause, self._row, self._kept = RETRY, 0, None
+        await self._recall()
+        while self._ctx.duty.held:
+            try:
+                with self._ctx.duty.bound():
+                    await self._renew_or_make()
+            except Unavailable:  # of the store, or the duty is another's by now
+                await self._wait(RETRY)
             except GraphError as error:
                 pause = RETRY_MOST if isinstance(error, Denied) else pause
                 log.warning("no notifications", error=type(error).__name__, code=error.code, retry=pause)
@@ -88,13 +125,20 @@ class Keeper:
     async def _wait(self, seconds: float) -> None:
         sleeping = asyncio.ensure_future(self._ctx.clock.sleep(seconds))
         woken = asyncio.ensure_future(self._wake.wait())
+        lost = asyncio.ensure_future(self._lost())
+        waiting = (sleeping, woken, lost)
         try:
-            await asyncio.wait((sleeping, woken), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            sleeping.cancel()
-            woken.cancel()
-            await asyncio.gather(sleeping, woken, return_exceptions=True)
+            for future in waiting:
+                future.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
         self._wake.clear()
+
+    async def _lost(self) -> None:
+        """Returns when another process has the duty."""
+        if not await self._ctx.duty.lost():
+            await asyncio.Event().wait()
 
     def _until_renewal(self) -> float:
         """About half of what is left, so that not all mailboxes are renewed at once, nor any of them late."""
@@ -137,7 +181,10 @@ class Keeper:
         """It lives. What happened before it did, or while nobody listened, has to be looked for."""
         assert self._kept is not None
         self._kept.expires = float(epoch(told.expiration_date_time) or self._ctx.clock.time() + LIFE)
-        self._board.connect(self._kept.id, self._kept.secret, self._inbox)
+        self._hear(self._kept)
+
+    def _hear(self, kept: Kept) -> None:
+        self._board.connect(kept.id, kept.secret, self._inbox)
         if self._ctx.freshness.since is None:
             self._ctx.freshness.begin(self._ctx.clock.monotonic())
             self._inbox.look_everywhere()

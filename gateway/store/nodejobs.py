@@ -29,6 +29,10 @@ class NodeJobs:
             await self._engine.write(lambda db: _take(db, names, self._node()))
         return await self._engine.read(lambda db: _held(db, names, self._node()))
 
+    async def taken(self, name: str) -> bool:
+        sql = "SELECT COUNT(*) FROM lease WHERE name = ? AND node <> ? AND node IN (SELECT id FROM node)"
+        return await self._engine.read(lambda db: bool(db.execute(sql, (name, self._node())).fetchone()[0]))
+
     async def release(self, name: str) -> None:
         def job(db: Connection) -> None:
             if db.execute("DELETE FROM lease WHERE name = ? AND node = ?", (name, self._node())).rowcount:

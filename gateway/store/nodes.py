@@ -95,6 +95,10 @@ class Nodes(Protocol):
         """Those of these that are this node's now; it takes those that nobody has who lives."""
         ...
 
+    async def taken(self, name: str) -> bool:
+        """Whether another node that lives has this lease."""
+        ...
+
     async def release(self, name: str) -> None:
         """Give it up; what it fenced cannot be written any more."""
         ...
