@@ -51,11 +51,12 @@ def examine(box: imaplib.IMAP4, folder: str) -> Snapshot:
 
 
 def flags_of(row: Mapping[str, Any]) -> Flags:
-    """What IMAP must say of a message the emulator lists so."""
+    """What IMAP must say of a message the emulator lists so. In Deleted Items the mark of \\Deleted is what an EXPUNGE
+    left behind: nothing sets it there in these tests."""
     known = {
         r"\Seen": row["isRead"],
         r"\Flagged": row["flag"] == "flagged",
-        r"\Deleted": row["deleted"] == "1",
+        r"\Deleted": row["deleted"] == "1" and row["wellKnownName"] != "deleteditems",
         r"\Answered": row["verb"] in (102, 103),
         r"\Draft": row["isDraft"],
     }
@@ -88,6 +89,9 @@ class Ledger:
     together: list[tuple[frozenset[str], str]] = field(
         default_factory=list
     )  # all of them in the folder, or none
+    instead: list[tuple[str, str]] = field(
+        default_factory=list
+    )  # one of the two in INBOX, the old or the new
     promises: int = 0
 
     # -- what a command may do, and what its OK says --
@@ -156,6 +160,9 @@ class Ledger:
         for tokens, folder in self.together:
             held = {token for token in tokens if places.get(token, Counter())[folder]}
             assert held in (set(), tokens), f"{folder}: only {len(held)} of {len(tokens)} of one command"
+        for old, new in self.instead:
+            there = [token for token in (old, new) if places.get(token, Counter())[INBOX]]
+            assert len(there) == 1, f"REPLACE of {old} by {new}: {there} in INBOX"
         self._flags(folders)
         self._settle(places)
 
@@ -176,6 +183,16 @@ class Ledger:
                 self.where[token] = found
         self.unsure.clear()
         self.together.clear()
+        self.instead.clear()
+
+
+def moved(where: tuple[str, ...], to: str) -> tuple[str, ...]:
+    """Out of INBOX."""
+    return (*(name for name in where if name != INBOX), to)
+
+
+def either(where: tuple[str, ...], to: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return where, moved(where, to)
 
 
 def numbers(text: str) -> list[int]:
