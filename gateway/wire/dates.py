@@ -7,7 +7,7 @@ Three kinds: `date-time` of INTERNALDATE and APPEND, `date` of SEARCH (both RFC 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta, timezone
 from functools import lru_cache
 
@@ -55,8 +55,10 @@ def format_date_time(epoch: int, zone_minutes: int = 0) -> bytes:
     )  # fmt: skip
 
 
-def format_date_times(epochs: Iterable[int]) -> list[bytes]:
+def format_date_times(epochs: Sequence[int]) -> list[bytes]:
     """`format_date_time` of many, in UTC."""
+    if epochs and not _EARLIEST <= min(epochs) <= max(epochs) <= _LATEST:
+        return [format_date_time(epoch) for epoch in epochs]
     return [
         b'%b%02d:%02d +0000"' % (_day_and_hour(hour), *divmod(second, 60))
         for hour, second in (divmod(epoch, 3600) for epoch in epochs)
