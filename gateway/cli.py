@@ -136,6 +136,7 @@ def _write_ready(path: Path, gateway: Gateway, extra: dict[str, Any]) -> None:
     value = {
         "pid": os.getpid(),
         "ports": {"imap": ports.imap, "imaps": ports.imaps, "smtp": ports.smtp, "smtps": ports.smtps, "web": ports.web},
+        "relays": ports.relays,
         **extra,
     }  # fmt: skip
     draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")

@@ -43,6 +43,15 @@ from tests import postgres_server
 
 ALICE, BOB = {"user": "alice@example.com"}, {"user": "bob@example.com"}
 MESSAGES = 12
+RELAY = """
+[[relay]]
+port = 0
+networks = ["127.0.0.0/8"]
+account = "alice@example.com"
+send_as = "alice@example.com"
+recipients = ["*@example.com"]
+per_hour = 2
+"""
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +67,7 @@ def gateway(emulator: Program, tmp_path_factory: pytest.TempPathFactory) -> Iter
     folder = tmp_path_factory.mktemp("gateway")
     sections = settings(emulator.facts, folder / "state", log={"level": "debug"})
     config = write_config(folder / "gateway.toml", sections, ALICE, BOB)
+    config.write_text(config.read_text() + RELAY)
     with started(folder, "serve", "--config", str(config)) as program:
         yield program
 
@@ -108,6 +118,26 @@ def test_mail_is_read_and_sent(gateway: Program, emulator: Program) -> None:
         while count(box) == before and time.monotonic() < until:
             time.sleep(0.1)
         assert b"Subject: a word" in body(box, before + 1)
+
+
+def test_a_device_sends_without_a_login(gateway: Program) -> None:
+    """And hears, sooner or later, that it has sent enough."""
+    (port,) = gateway.facts["relays"]
+    scan = b"From: Copier <copier@printer.local>\nSubject: a scan\n\n1 page\n"
+    with gateway.logged_in("bob@example.com") as box, smtplib.SMTP("127.0.0.1", port, timeout=20) as device:
+        before = count(box)
+        device.helo("copier")
+        device.sendmail("copier", ["bob@example.com"], scan)
+        with pytest.raises(smtplib.SMTPRecipientsRefused):
+            device.sendmail("copier", ["bob@example.org"], scan)
+        device.sendmail("copier", ["bob@example.com"], scan)
+        with pytest.raises(smtplib.SMTPSenderRefused) as enough:
+            device.sendmail("copier", ["bob@example.com"], scan)
+        assert (enough.value.smtp_code, enough.value.smtp_error[:5]) == (452, b"4.7.1")
+        until = time.monotonic() + 20
+        while count(box) < before + 2 and time.monotonic() < until:
+            time.sleep(0.1)
+        assert b'From: "Copier" <alice@example.com>' in body(box, before + 2)
 
 
 def test_a_wrong_password_is_refused_by_both(gateway: Program) -> None:
