@@ -4,7 +4,7 @@ section 4.5.2), BDAT as it comes (RFC 3030).
 The one end of DATA is CRLF "." CRLF. A line of one dot between any other line ends, `<LF>.<LF>`, `<LF>.<CRLF>`,
 `<CR>.<CR>` and their kin, is what one program takes for the end and another for text: that is how a second message is
 smuggled inside a first (RFC 5321 section 4.1.1.4). Here it is no end, and the message it stands in is refused
-(decision 38).
+(decision 45).
 
 Bare LF and lines of any length, which devices send, pass. Senders that end lines with LF double the dots there,
 too (smtplib does, given octets): behind a bare LF two dots become one.
