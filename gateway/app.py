@@ -14,6 +14,7 @@ import logging
 import random
 import sys
 import traceback
+import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,8 +25,8 @@ from structlog.typing import EventDict
 
 from gateway import __version__
 from gateway.config import AccountSection, Config
-from gateway.core.errors import Unavailable
-from gateway.core.limits import DEFAULT_LIMITS, KIB, LITERAL_MINUS, MIB, Limits
+from gateway.core.errors import GatewayError, Unavailable
+from gateway.core.limits import DEFAULT_LIMITS, LITERAL_MINUS, MIB, Limits
 from gateway.core.types import AccountId
 from gateway.database import OpenError, Place, open_store
 from gateway.graph.client import CallRecord, GraphClient
@@ -39,7 +40,7 @@ from gateway.mailbox.accounts import Directory
 from gateway.mailbox.bodies import Bodies
 from gateway.mailbox.cache import BodyCache
 from gateway.mailbox.clock import SystemClock
-from gateway.mailbox.context import AccountContext, Settings
+from gateway.mailbox.context import ALONE, AccountContext, Settings
 from gateway.mailbox.credentials import Credentials
 from gateway.mailbox.hub import Hubs
 from gateway.mailbox.notices import Board
@@ -57,8 +58,6 @@ from gateway.web.metrics import Content, Metrics, Sources
 from gateway.web.server import WebServer
 from gateway.wire.sasl import user_name
 
-# A MIME send is one request of 4 MB in base64 (contract section 10); some room for the fields we add. SIZE tells.
-SENDABLE = DEFAULT_LIMITS.request_body * 3 // 4 - 64 * KIB
 SWEEP_EVERY = 24 * 3600.0  # seconds: originals of messages that are gone must not pile up until a restart
 
 log = structlog.get_logger()
@@ -94,6 +93,8 @@ class Gateway:
         self._clients: list[GraphClient] = []
         self._listening = False
         self._originals = 0
+        # Of several on one database each has its own name, and another one after each start.
+        self._node = ALONE if config.store.url is None else uuid.uuid4().hex
 
     async def start(self) -> None:
         """Returns when every listener is open. StartError for a port that is taken, ConfigError for what only shows
@@ -133,6 +134,14 @@ class Gateway:
         self._make_servers()
         opened.push_async_callback(self._stop_servers)
         await self._listen()
+        opened.callback(asyncio.create_task(self._resume_submissions(), name="outbox").cancel)
+
+    async def _resume_submissions(self) -> None:
+        """Who left mail on its way is opened without waiting for him."""
+        with contextlib.suppress(Unavailable):
+            for account in await self._store.submission_accounts():
+                with contextlib.suppress(KeyError, GatewayError):  # not configured any more; his next login says why
+                    await self._directory.account(user_name(account))
 
     async def _open_store(self) -> tuple[JobStore, Place]:
         try:
@@ -232,6 +241,7 @@ class Gateway:
             account=AccountId(entry.user.lower()), graph=graph, store=self._store,
             hubs=self._place.door(self._hubs), duty=self._place.duty(AccountId(entry.user.lower())),
             settings=_mailbox_settings(self.config, entry), limits=self.limits, clock=self._clock, rng=self._rng,
+            node=self._node,
         )  # fmt: skip
         return MailboxAccount(ctx, self._hubs, Bodies(ctx, self._cache), self._budget, self._hook())
 
@@ -319,7 +329,7 @@ def _limits(config: Config) -> Limits:
         connections_per_address=imap.connections_per_address, connections_per_user=imap.connections_per_user,
         login_delay=imap.login_delay, compressed_connections=imap.compressed_connections,
         unannounced_literal=LITERAL_MINUS if imap.literals == "minus" else DEFAULT_LIMITS.unannounced_literal,
-        message=min(submission.max_size, SENDABLE), graph_timeout=config.graph.timeout,
+        message=submission.max_size, graph_timeout=config.graph.timeout,
         body_memory=config.state.memory_mib * MIB,
     )  # fmt: skip
 
@@ -329,7 +339,9 @@ def _mailbox_settings(config: Config, account: AccountSection) -> Settings:
     return Settings(
         imap.rfc822_size, imap.expunge, imap.read_receipts, imap.poll_interval, imap.labels,
         config.submission.header_mismatch, config.search.body, config.search.fetch_at_most,
-        admin=imap.admin, quota=account.quota_mib * MIB,
+        admin=imap.admin, quota=account.quota_mib * MIB, hostname=config.submission.hostname,
+        submission_mode=config.submission.mode, submission_path=config.submission.path,
+        retry_window=config.submission.retry_window, queue_patience=config.submission.queue_hours * 3600.0,
     )  # fmt: skip
 
 

@@ -154,9 +154,16 @@ class SubmissionSection(Section):
     port: int | None = Field(default=587, ge=0, le=65535)
     tls_port: int | None = Field(default=465, ge=0, le=65535)
     allow_plaintext: bool = False
-    max_size: int = Field(default=DEFAULT_LIMITS.message, ge=64 * 1024)
-    header_mismatch: Literal["refuse"] = "refuse"
+    # octets of a message, announced by SIZE: what Exchange lets the mailbox send (at most 150 MB)
+    max_size: int = Field(default=DEFAULT_LIMITS.message, ge=64 * 1024, le=150 * MIB)
+    # To or Cc names somebody whom RCPT TO does not: refuse the message, or take him out and show him in X-Submitted-To
+    header_mismatch: Literal["refuse", "bcc-copy"] = "refuse"
     hostname: str = "localhost"
+    mode: Literal["direct", "queue"] = "direct"  # 250 after Graph's answer, or after a row in the outbox
+    path: Literal["draft", "mime"] = "draft"  # how: decision 10
+    # seconds in which the same octets are the client's retry, if it may not have heard our 250
+    retry_window: int = Field(default=7200, ge=0, le=4 * 86_400)
+    queue_hours: int = Field(default=48, ge=1, le=14 * 24)  # until the outbox gives up
     longest_hold: int = Field(default=0, ge=0, le=365 * 86_400)  # seconds, FUTURERELEASE; 0 = not offered
 
 
