@@ -22,8 +22,6 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import httpx
-import msal
-from msal.exceptions import MsalError
 
 from gateway.graph.clock import Clock, SystemClock
 from gateway.graph.errors import SignInFailed, Unreachable
@@ -154,7 +152,7 @@ class _Desk:
     def __init__(self, sign_in: SignIn, sealed: Sealed | None) -> None:
         self._sign_in = sign_in
         self._sealed = sealed
-        self._cache = msal.SerializableTokenCache()
+        self._cache: Any = None
         self._app: Any = None
         self._opened: bytes | None = None  # what the cache was last read from
         self._lock = threading.Lock()
@@ -184,8 +182,12 @@ class _Desk:
         return str(answer.get("id_token_claims", {}).get("preferred_username", ""))
 
     def _application(self) -> Any:
-        """Made at first use: msal asks the authority for its endpoints right away."""
+        """Made at first use: msal asks the authority for its endpoints right away. Nor is msal itself, which takes its
+        time to import, what a start must wait for."""
         if self._app is None:
+            import msal
+
+            self._cache = msal.SerializableTokenCache()
             options: dict[str, Any] = {
                 "authority": self._sign_in.authority,
                 "instance_discovery": self._sign_in.discover_instance(),
@@ -240,6 +242,10 @@ class _network_errors:  # noqa: N801  (a context manager, used like a function)
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if error is None:
+            return
+        from msal.exceptions import MsalError
+
         if isinstance(error, httpx.TransportError):
             raise Unreachable("the sign-in service does not answer", code=type(error).__name__) from None
         if isinstance(error, (httpx.HTTPStatusError, MsalError)):

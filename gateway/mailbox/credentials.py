@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import secrets
+from base64 import b64encode
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -48,6 +49,16 @@ def scram_of(secret: str) -> Verifier | None:
     return Verifier.parse(word) if word else None
 
 
+def _nobodys(hasher: PasswordHasher) -> str:
+    """A hash that no password has, as dear to verify as any other; to make a real one would take as long."""
+    salt, digest = (
+        b64encode(secrets.token_bytes(size)).rstrip(b"=").decode() for size in (16, hasher.hash_len)
+    )
+    return (
+        f"$argon2id$v=19$m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}${salt}${digest}"
+    )
+
+
 class Credentials:
     """`known`: what `hash_password` gave, by user name in lower case. `secret`: of this installation; what is made up
     for users there are not is derived from it, so that it is the same tomorrow."""
@@ -59,7 +70,7 @@ class Credentials:
         }
         self._secret = secret or secrets.token_bytes(32)
         self._hasher = PasswordHasher()
-        self._dummy = self._hasher.hash(secrets.token_hex(16))
+        self._dummy = _nobodys(self._hasher)
         self._key = secrets.token_bytes(32)
         self._verified: LRUCache[str, bytes] = LRUCache(REMEMBERED)
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="argon2")
