@@ -22,6 +22,7 @@ from gateway.mailbox.outgoing import Outgoing
 from gateway.mailbox.tidings import Tidings
 from gateway.store.api import Applied, FolderRow, Store
 
+ALONE = "gateway"  # the name of a process that has its store to itself
 TIDINGS_KEPT = 4096  # changes of mailboxes, and of names, that are remembered for sessions that listen
 
 
@@ -199,7 +200,7 @@ class AccountContext:
         default_factory=OrderedDict
     )  # header fields set as properties before
     outgoing: Outgoing = field(default_factory=Outgoing)
-    node: str = "gateway"  # of several on one store each has its own name
+    node: str = ALONE  # of several processes on one store each has its own name
     renewals: Renewals = field(default_factory=Renewals)
     local_lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # read-change-write of Store.local only
     building_lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # one hidden folder is enough

@@ -22,6 +22,7 @@ from gateway.mailbox.replies import submission_refusal
 from gateway.mailbox.sending import mime, queue
 from gateway.mailbox.sending.draft import Prepared, prepare
 from gateway.mailbox.sending.ending import accounted, failed
+from gateway.mailbox.sending.go import go
 from gateway.mailbox.sending.record import (
     DRAFTING,
     SENDING,
@@ -30,11 +31,11 @@ from gateway.mailbox.sending.record import (
     Work,
     added,
     digest_of,
+    held,
     new_message_id,
     new_queue_id,
 )
 from gateway.mailbox.sending.retry import earlier
-from gateway.mailbox.sending.steps import Steps
 from gateway.mailbox.values import Envelope, Spool
 from gateway.mailbox.work import whole
 
@@ -146,10 +147,8 @@ class _Submission:
     async def _sent(self, record: Record, prepared: Prepared, *, resumed: bool) -> None:
         ctx = self._ctx
         try:
-            if record.work.path == "mime":
-                await mime.send(ctx, record, prepared, resumed=resumed)
-            else:
-                await Steps(ctx, record, prepared, resumed=resumed).run()
+            async with held(ctx, record):
+                await go(ctx, record, prepared, resumed=resumed)
         except GraphError as error:
             await failed(ctx, record, error)
             raise submission_refusal(error) from error

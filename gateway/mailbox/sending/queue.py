@@ -14,12 +14,21 @@ from gateway.graph.errors import GraphError, SignInFailed
 from gateway.mailbox import reporting
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.replies import submission_refusal
-from gateway.mailbox.sending import mime
 from gateway.mailbox.sending.bounce import bounce
 from gateway.mailbox.sending.draft import prepare
 from gateway.mailbox.sending.ending import accounted
-from gateway.mailbox.sending.record import BOUNCING, DRAFTING, SENDING, WAITING, Record, Work, added, claimed
-from gateway.mailbox.sending.steps import Steps
+from gateway.mailbox.sending.go import go
+from gateway.mailbox.sending.record import (
+    BOUNCING,
+    DRAFTING,
+    SENDING,
+    WAITING,
+    Record,
+    Work,
+    added,
+    claimed,
+    held,
+)
 from gateway.mailbox.values import Envelope, Spool
 
 FIRST_PAUSE = 30.0  # seconds, doubled from try to try
@@ -95,10 +104,8 @@ async def _send(ctx: AccountContext, record: Record) -> None:
     if not resumed:
         work.began = int(ctx.clock.time())
         await record.save(ctx, SENDING if work.path == "mime" else DRAFTING)
-    if work.path == "mime":
-        await mime.send(ctx, record, prepared, resumed=resumed)
-    else:
-        await Steps(ctx, record, prepared, resumed=resumed).run()
+    async with held(ctx, record):
+        await go(ctx, record, prepared, resumed=resumed)
     row.blob = b""
     await accounted(ctx, record)
     await reporting.relayed(ctx, work.envelope, spool, row.queue_id)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import msgspec
 
-from gateway.mailbox.context import AccountContext
+from gateway.core.errors import GatewayError
+from gateway.mailbox.context import ALONE, AccountContext
 from gateway.mailbox.sending.plan import folded
 from gateway.mailbox.values import Envelope, Spool
 from gateway.store.outgoing import SubmissionRow
@@ -25,7 +29,7 @@ BOUNCING = "bouncing"  # in the queue, refused: the sender is to be told
 GIVEN_UP = "given up"  # it was refused: what is in Graph of it is to be discarded
 
 _PIECE = 256 * 1024  # octets of a message that are in memory at a time
-LEASE = 30 * 60  # seconds a node has for one submission; large ones take a while
+LEASE = 90  # seconds after which another node takes up what a dead one left
 
 
 class Work(msgspec.Struct, omit_defaults=True):
@@ -87,6 +91,26 @@ async def claimed(ctx: AccountContext, record: Record) -> bool:
         return False
     record.row.holder, record.row.lease = ctx.node, now + LEASE
     return True
+
+
+@asynccontextmanager
+async def held(ctx: AccountContext, record: Record) -> AsyncIterator[None]:
+    """This node's meanwhile, however long it takes."""
+    if ctx.node == ALONE:
+        yield
+        return
+    task = asyncio.create_task(_renew(ctx, record))
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def _renew(ctx: AccountContext, record: Record) -> None:
+    while True:
+        await ctx.clock.sleep(LEASE / 3)
+        with contextlib.suppress(GatewayError):
+            await claimed(ctx, record)
 
 
 def new_queue_id(ctx: AccountContext) -> str:
