@@ -16,7 +16,7 @@ from replay.player import BASE, NoJitter, Tokens
 from replay.virtual import VirtualClock, settle
 
 from gateway.core.limits import DEFAULT_LIMITS, MIB
-from gateway.graph.client import CallRecord, GraphClient
+from gateway.graph.client import LINGER, CallRecord, GraphClient
 from gateway.graph.errors import GraphError, OutcomeUnknown, Throttled, Unreachable
 from gateway.graph.mail import GraphMailbox
 from gateway.graph.model import Priority
@@ -157,7 +157,44 @@ async def test_a_hang_ends_by_itself() -> None:
     assert desk.client.scheduler("alice@x.example").in_flight == 0
 
 
-async def test_cancelling_frees_the_slot_and_the_connection() -> None:
+async def test_a_call_given_up_keeps_its_slot_until_graph_has_answered() -> None:
+    """Graph works on it all the same, and would count a fifth call."""
+    answer = asyncio.Event()
+
+    async def slow() -> httpx.Response:
+        await answer.wait()
+        return reply(200, FOLDER)
+
+    desk = Desk(slow)
+    task = asyncio.create_task(desk.alice.get_folder("inbox"))
+    await settle()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    scheduler = desk.client.scheduler("alice@x.example")
+    assert scheduler.in_flight == 1
+    answer.set()
+    await settle()
+    assert scheduler.in_flight == 0
+
+
+async def test_a_429_for_a_call_given_up_counts_all_the_same() -> None:
+    answer = asyncio.Event()
+
+    async def slow() -> httpx.Response:
+        await answer.wait()
+        return reply(429, retry_after="7")
+
+    desk = Desk(slow)
+    task = asyncio.create_task(desk.alice.get_folder("inbox"))
+    await settle()
+    task.cancel()
+    answer.set()
+    await settle()
+    assert desk.client.scheduler("alice@x.example").slots == 2
+
+
+async def test_cancelling_frees_the_slot_and_the_connection_in_the_end() -> None:
     closed: list[bool] = []
 
     async def hang() -> httpx.Response:
@@ -174,6 +211,7 @@ async def test_cancelling_frees_the_slot_and_the_connection() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    await desk.clock.advance(LINGER)
     assert closed == [True]
     assert desk.client.scheduler("alice@x.example").in_flight == 0
 

@@ -138,3 +138,19 @@ async def test_mending_waits_until_graph_can_be_asked_again(w: World) -> None:
     await until(mended)
     assert w.clock.slept == [MEND_AFTER, BACKGROUND_RETRY]
     task.cancel()
+
+
+async def test_stopping_does_not_wait_for_ever_for_work_that_cannot_go_on() -> None:
+    ended: list[str] = []
+
+    async def stuck() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("stuck")
+
+    waiter = asyncio.create_task(whole(stuck()))
+    await asyncio.sleep(0)
+    await settled(patience=0.01)
+    assert ended == ["stuck"]
+    await asyncio.gather(waiter, return_exceptions=True)

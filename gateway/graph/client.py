@@ -35,7 +35,10 @@ SLOW_FACTOR = 5.0  # `$value` of a large message and uploads may take minutes (c
 KEEP_ALIVE = 60.0  # seconds an idle connection is kept
 POOLED_MAILBOXES = 64  # idle connections are kept for this many mailboxes' slots
 BACKOFF = (0.5, 30.0)  # first wait and longest, in seconds
-QUEUE_PATIENCE = {Priority.INTERACTIVE: 1.0, Priority.BULK: 5.0, Priority.BACKGROUND: FOREVER}
+# How long a call waits for its first slot, in `graph_patience`s: bulk and background work may have to wait until
+# the budget of ten minutes is free again, and give up some day all the same.
+QUEUE_PATIENCE = {Priority.INTERACTIVE: 1.0, Priority.BULK: 6.0, Priority.BACKGROUND: 15.0}
+LINGER = 5.0  # seconds in which the answer of a call is awaited that nobody wants any more
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
 log = structlog.get_logger("gateway.graph")
@@ -102,6 +105,7 @@ class GraphClient:
         self._metrics = metrics
         self._share = share
         self._schedulers: dict[str, Scheduler] = {}
+        self._lingering: set[asyncio.Task[None]] = set()
         self._http = httpx.AsyncClient(
             verify=tls_context(ca_file),
             transport=transport,
@@ -120,6 +124,9 @@ class GraphClient:
 
     async def aclose(self) -> None:
         """Closes connections; call it when no call is running any more."""
+        for task in self._lingering:
+            task.cancel()
+        await asyncio.gather(*self._lingering, return_exceptions=True)
         for scheduler in self._schedulers.values():
             scheduler.close()
         await self._http.aclose()
@@ -168,18 +175,46 @@ class GraphClient:
         scheduler = self.scheduler(request.mailbox)
         upload = len(request.body) if request.method != "GET" else 0
         deadline = self._queue_deadline(request, course)
-        async with scheduler.slot(
-            request.priority, requests=request.weight, upload=upload, deadline=deadline
-        ):
-            self._started(request, course)
-            answer = await self._exchange(request, course)
+        await scheduler.take(request.priority, requests=request.weight, upload=upload, deadline=deadline)
+        self._started(request, course)
+        exchange = asyncio.create_task(self._exchange(request, course))
+        try:
+            answer = await asyncio.shield(exchange)
+        except asyncio.CancelledError:
+            self._linger(scheduler, exchange)
+            raise
+        except BaseException:
+            scheduler.give_back()
+            raise
+        scheduler.give_back()
+        self._heard(scheduler, answer)
+        return answer
+
+    def _linger(self, scheduler: Scheduler, exchange: asyncio.Task[Response | Lost]) -> None:
+        """Graph works on a call whose caller has gone away, and counts it: its slot is free when it was answered."""
+        task = asyncio.create_task(self._lingered(scheduler, exchange))
+        self._lingering.add(task)
+        task.add_done_callback(self._lingering.discard)
+
+    async def _lingered(self, scheduler: Scheduler, exchange: asyncio.Task[Response | Lost]) -> None:
+        patience = asyncio.create_task(self.clock.sleep(LINGER))
+        try:
+            await asyncio.wait({exchange, patience}, return_when=asyncio.FIRST_COMPLETED)
+            if exchange.done() and exchange.exception() is None:
+                self._heard(scheduler, exchange.result())
+        finally:
+            for task in (exchange, patience):
+                task.cancel()
+            await asyncio.gather(exchange, patience, return_exceptions=True)
+            scheduler.give_back()
+
+    def _heard(self, scheduler: Scheduler, answer: Response | Lost) -> None:
         if isinstance(answer, Response) and answer.status == 429:
             scheduler.refused(answer.retry_after)
         elif isinstance(answer, Response) and answer.status < 500:
             scheduler.succeeded()
         else:
             scheduler.unanswered()
-        return answer
 
     def _queue_deadline(self, request: Request, course: _Course) -> float:
         if course.tries:

@@ -1,10 +1,11 @@
 """One scheduler per mailbox: who may call Graph now (contract section 3, decision 6).
 
 At most `slots` calls are in flight; interactive work goes before bulk work, bulk before background; within
-one priority callers take turns. Background work leaves the last slot free, and goes before bulk work once it
-has waited `AGED` seconds, so that it is slow but never starved. Requests and uploaded bytes have budgets, of
-which bulk and background work may use a share only. A 429 halves the slots (they grow back with success) and
-its Retry-After pauses the whole mailbox. Nobody waits past his deadline: `Throttled` says how long it would take.
+one priority callers take turns. Background work leaves the last slot free. What has waited `AGED` seconds goes first
+at every `TURN`-th grant, background before bulk work even in between: slow, but never starved. Requests and uploaded
+bytes have budgets, of which bulk and background work may use a share only. A 429 halves the slots (they grow back
+with success) and its Retry-After pauses the whole mailbox. Nobody waits past his deadline: `Throttled` says how long it
+would take. Work that somebody begins to wait for can be lifted (`Urgency`).
 """
 
 from __future__ import annotations
@@ -30,9 +31,34 @@ caller: ContextVar[str] = ContextVar("graph_caller", default="")
 SHARE = {Priority.INTERACTIVE: 1.0, Priority.BULK: 0.6, Priority.BACKGROUND: 0.5}
 RESERVE = {Priority.INTERACTIVE: 0, Priority.BULK: 0, Priority.BACKGROUND: 1}  # slots left free for others
 AGED = 30.0
+TURN = 8
 LEAST_SLOTS = 2  # with one slot, background work would have none
 GROW_AFTER = 20  # successes before a slot comes back
 FOREVER = float("inf")
+
+
+class Urgency:
+    """Of work that begins in the background and may come to be waited for: whoever holds it may `lift` it. It
+    concerns all calls made in the context it was set in (`urgency`), those that wait for a slot included."""
+
+    def __init__(self) -> None:
+        self.lifted = False
+        self._waiting: dict[_Waiter, Scheduler] = {}
+
+    def lift(self) -> None:
+        """From now on a client waits for it."""
+        self.lifted = True
+        for waiter, scheduler in tuple(self._waiting.items()):
+            scheduler.lift(waiter)
+
+    def began(self, waiter: _Waiter, scheduler: Scheduler) -> None:
+        self._waiting[waiter] = scheduler
+
+    def ended(self, waiter: _Waiter) -> None:
+        self._waiting.pop(waiter, None)
+
+
+urgency: ContextVar[Urgency | None] = ContextVar("graph_urgency", default=None)
 
 
 @dataclass(eq=False, slots=True)
@@ -64,6 +90,7 @@ class Scheduler:
         self._deadlines: list[tuple[float, int, _Waiter]] = []
         self._order = itertools.count()
         self._waiting = 0
+        self._granted = 0
         self._timer: asyncio.Task[None] | None = None
         self._timer_at = FOREVER
         self._frozen = False
@@ -107,11 +134,32 @@ class Scheduler:
         """Hold one slot, spending `requests` and `upload` octets; Throttled when `deadline` (clock time)
         cannot be met or has passed, Unreachable if Graph is away meanwhile.
         """
-        await self._acquire(priority, requests, upload, deadline)
+        await self.take(priority, requests=requests, upload=upload, deadline=deadline)
         try:
             yield
         finally:
-            self._in_flight -= 1
+            self.give_back()
+
+    async def take(
+        self, priority: Priority, *, requests: int = 1, upload: int = 0, deadline: float = FOREVER
+    ) -> None:
+        """`slot`, for who gives it back himself."""
+        haste = urgency.get()
+        if haste is not None and haste.lifted:
+            priority = Priority.INTERACTIVE
+        await self._acquire(priority, requests, upload, deadline, haste)
+
+    def give_back(self) -> None:
+        self._in_flight -= 1
+        self._dispatch()
+
+    def lift(self, waiter: _Waiter) -> None:
+        """It waits as an interactive call from now on, behind those that wait already."""
+        if waiter.queued and waiter.priority is not Priority.INTERACTIVE:
+            self._remove(waiter)
+            waiter.priority, waiter.queued = Priority.INTERACTIVE, True
+            self._queues[waiter.priority].setdefault(waiter.caller, deque()).append(waiter)
+            self._waiting += 1
             self._dispatch()
 
     def refused(self, retry_after: float | None) -> None:
@@ -147,19 +195,26 @@ class Scheduler:
             self._timer = None
         self._timer_at = FOREVER
 
-    async def _acquire(self, priority: Priority, requests: int, upload: int, deadline: float) -> None:
+    async def _acquire(
+        self, priority: Priority, requests: int, upload: int, deadline: float, haste: Urgency | None
+    ) -> None:
         now = self._clock.monotonic()
         granted = asyncio.get_running_loop().create_future()
         waiter = _Waiter(priority, caller.get(), requests, upload, now, deadline, granted)
         self._enqueue(waiter)
         if self.wanting is not None:
             self.wanting()
+        if haste is not None:
+            haste.began(waiter, self)
         self._dispatch()
         try:
             await granted
         except asyncio.CancelledError:
             self._abandon(waiter)
             raise
+        finally:
+            if haste is not None:
+                haste.ended(waiter)
 
     def _enqueue(self, waiter: _Waiter) -> None:
         self._queues[waiter.priority].setdefault(waiter.caller, deque()).append(waiter)
@@ -220,10 +275,16 @@ class Scheduler:
         return None, wake
 
     def _precedence(self, now: float) -> tuple[Priority, ...]:
-        background = self._head(Priority.BACKGROUND)
-        if background is not None and now - background.since >= AGED:
-            return Priority.INTERACTIVE, Priority.BACKGROUND, Priority.BULK
-        return Priority.INTERACTIVE, Priority.BULK, Priority.BACKGROUND
+        """Every TURN-th time whoever has waited too long, the lowest class first."""
+        low, mid, high = Priority.BACKGROUND, Priority.BULK, Priority.INTERACTIVE
+        late = [each for each in (low, mid) if self._is_late(each, now)]
+        if late and self._granted % TURN == 0:
+            return (*late, *(each for each in (high, mid, low) if each not in late))
+        return (high, low, mid) if low in late else (high, mid, low)
+
+    def _is_late(self, priority: Priority, now: float) -> bool:
+        head = self._head(priority)
+        return head is not None and now - head.since >= AGED
 
     def _head(self, priority: Priority) -> _Waiter | None:
         """The one whose turn it is; those cancelled while they waited are dropped on the way."""
@@ -248,6 +309,7 @@ class Scheduler:
         if waiter.caller in queue:
             queue.move_to_end(waiter.caller)  # the others' turn
         self._in_flight += 1
+        self._granted += 1
         self._requests.spend(waiter.requests, now)
         self._upload.spend(waiter.upload, now)
         waiter.granted.set_result(None)

@@ -17,6 +17,7 @@ from gateway.graph.model import Priority
 from gateway.mailbox.context import AccountContext
 from gateway.store.api import JournalRow
 
+STOP_PATIENCE = 20.0  # seconds; who stops a service kills it after 90 at the latest
 BULK_FROM = 200  # messages: beyond, a command waits for others and leaves them the rest of the budget
 
 T = TypeVar("T")
@@ -83,7 +84,14 @@ def _ended(task: asyncio.Task[Any]) -> None:
         task.exception()  # the waiter may be gone: not "never retrieved"
 
 
-async def settled() -> None:
-    """Returns when no work is running: before the store is closed."""
-    while _running:
-        await asyncio.wait(set(_running))
+async def settled(patience: float = STOP_PATIENCE) -> None:
+    """Returns when no work is running, after `patience` seconds at the latest: before the store is closed. What waits
+    longer, for a Graph that is away or a budget that is used up, ends where it is; the journal has it."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + patience
+    while _running and (left := until - loop.time()) > 0:
+        await asyncio.wait(set(_running), timeout=left)
+    for task in set(_running):
+        task.cancel()
+    if _running:
+        await asyncio.wait(set(_running), timeout=patience)
