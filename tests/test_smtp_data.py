@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
 
 import pytest
@@ -270,3 +271,22 @@ async def test_a_peer_that_leaves_has_sent_no_message() -> None:
     with pytest.raises(IndexError):
         await received(source, FakeSpool(), limit=100, patience=100)
     assert source.back == b""
+
+
+async def test_a_chunk_costs_the_same_however_many_lines_it_has() -> None:
+    """What makes it fast, counted: calls into Python and C for a piece of 64 KiB, not for a line."""
+    lines = b"a line of text that ends with a dot.\r\n" * 1600 + b"..dotted\r\n"
+    calls = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    source, spool = Pieces(*[lines] * 20, b".\r\n"), FakeSpool()
+    sys.setprofile(count)
+    try:
+        await received(source, spool, limit=10**9, patience=10**9)
+    finally:
+        sys.setprofile(None)
+    assert spool.size == 20 * (len(lines) - 1)
+    assert calls < 21 * 40

@@ -354,7 +354,7 @@ REST = {
     b"STARTTLS": "502 5.5.1 ",
     b"STARTTLS now": "501 5.5.4 ",
     b"HELP mail": "214 2.0.0 MAIL FROM:<address>",
-    b"HELP EXPN": "214 2.0.0 AUTH DATA EHLO HELO HELP MAIL",
+    b"HELP EXPN": "214 2.0.0 AUTH BDAT DATA EHLO HELO HELP MAIL",
     b"XYZZY": "500 5.5.2 ",
     b"SMTP_MAIL": "500 5.5.2 ",
     b"": "500 5.5.2 ",

@@ -88,6 +88,7 @@ class Mailing(Session):
         await self.say(START_DATA)
         await receive(self.input, intake)
 
+    @syntax("BDAT octets [LAST]")
     async def smtp_BDAT(self, arg: str) -> None:
         """What lies behind BDAT is never read as commands, whatever becomes of it: a chunk that cannot be taken is
         read and dropped before that is said (RFC 3030 section 2)."""
