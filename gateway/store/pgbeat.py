@@ -189,9 +189,12 @@ class Beat:
     async def _bury(self) -> None:
         async with self._db.transaction():
             buried = [row["id"] for row in await self._db.fetch(BURY, self.node, self._milliseconds)]
-            if buried:
-                log.warning("gateways declared dead", nodes=buried)
-                await self._clean()
+            if not buried:
+                return
+            log.warning("gateways declared dead", nodes=buried)
+            await self._clean()
+        if self._ear is not None:
+            self._ear.hint((Hint.MEMBERS, self.node))  # others hear it by what was said, we do not
 
     async def _clean(self) -> None:
         for statement in CLEAN:
