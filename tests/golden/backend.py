@@ -40,10 +40,14 @@ class Backend(Protocol):
         arrive, patch, remove        as deliver, flags, delete; the gateway has not been told
         move MAILBOX n TARGET        as Outlook does
         swing MAILBOX n OTHER        to the other one and back; the gateway has not been told
+        stale MAILBOX                what the gateway knows of it is too old: the next look asks Graph
         expire delta / tokens        every delta link, every access token is dead
         rename MAILBOX level         the folder has another display name
         lack archive                 the mailbox has no folder of this well-known name
         full                         the mailbox is over its quota
+        told [n]                     wait for the next notification, or so many (`fixture push`, `pushed`)
+        event NAME                   Graph says this of the subscription: missed, subscriptionRemoved, ..
+        deaf, hearing                what happens meanwhile is announced to nobody
         fault METHOD PATH STATUS ..  the next call that fits fails (`graph`'s faults: retry_after=, count=)
         """
         ...

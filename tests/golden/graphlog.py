@@ -3,6 +3,7 @@
 GET mailFolders/delta            GET messages/delta        GET messages        (a listing's page)
 GET message                      GET $value                PATCH message
 POST move, copy, messages        DELETE message            POST attachments
+PATCH subscription               POST subscriptions
 POST /$batch PATCH*2             a batch: its inner requests, in order, equal neighbours counted
 GET $value !429                  what was not answered with success
 """
@@ -27,6 +28,8 @@ _NAMES: tuple[tuple[str, str], ...] = (
     (rf"/messages/{_ID}/(?P<last>[$\w]+)", "{last}"),
     (rf"/messages/{_ID}", "message"),
     (r"/messages", "messages"),
+    (rf"/v1\.0/subscriptions/{_ID}", "subscription"),
+    (r"/v1\.0/subscriptions", "subscriptions"),
 )
 _MAILBOX = re.compile(rf"\A(/v1\.0|/beta)?(/me|/users/{_ID})")
 

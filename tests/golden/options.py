@@ -46,6 +46,7 @@ class Options:
     search_fetch: int = 200  # messages one SEARCH reads at most
     message_limit: int = 0  # MESSAGELIMIT
     tombstones: int = 65_536  # expunged UIDs the store remembers of a folder
+    push: bool = False  # Graph tells of changes (`pushed`)
     lags: dict[str, float] = field(default_factory=dict)  # limits of the emulator
 
     @classmethod
@@ -98,6 +99,7 @@ _FIXTURES: dict[str, Callable[[Options, list[str]], None]] = {
     "search-fetch": _read("search_fetch", int),
     "message-limit": _read("message_limit", int),
     "tombstones": _read("tombstones", int),
+    "push": _set("push", True),
     "no-archive": _step("lack", "archive"),
     "labels": lambda options, given: options.labels.extend(given),
     "lags": _lags,

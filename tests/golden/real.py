@@ -27,6 +27,7 @@ from fakes import VirtualClock
 from golden import graphlog
 from golden.messages import NAMED, received, standard
 from golden.options import PASSWORD, USER, Options, certificates
+from golden.pushed import Pushed
 
 from gateway.core.errors import AuthenticationFailed
 from gateway.core.limits import MIB
@@ -327,11 +328,13 @@ class RealBackend:
         self._folder = folder
         self._inner = StillClock()
         self.outlook = Outlook(emulator(), http, upn)
+        self._pushed = Pushed(emulator(), http, upn) if options.push else None
 
     # -- life --
 
     async def start(self) -> None:
         options = self._options
+        self._hook = await self._pushed.start() if self._pushed is not None else None
         limits = replace(options.limits, graph_timeout=10.0, graph_patience=options.patience)
         self._graph = GraphClient(
             f"{emulator().base_url}/v1.0", tokens(), ca_file=emulator().ca_file, limits=limits
@@ -370,7 +373,8 @@ class RealBackend:
         )  # fmt: skip
         cache = BodyCache(memory=64 * MIB, spool_above=self._limits.body_spool, folder=None, disk=0, key=KEY)
         kind = ColdAccount if self._options.cold else MailboxAccount
-        return kind(ctx, self._hubs, Bodies(ctx, cache), SpoolBudget(self._limits.spool_in_flight))
+        budget = SpoolBudget(self._limits.spool_in_flight)
+        return kind(ctx, self._hubs, Bodies(ctx, cache), budget, self._hook)
 
     async def prepare(self) -> None:
         """The fixtures, then the account, then what only the gateway knows."""
@@ -387,6 +391,9 @@ class RealBackend:
         account = await self._directory.account(USER)
         if account._background is not None:
             await account._background
+        if self._pushed is not None:
+            await self._pushed.alive()
+            await self.settle()
 
     async def stop(self) -> None:
         await self.outlook.heal()
@@ -396,6 +403,8 @@ class RealBackend:
             await asyncio.sleep(0.001)
         await stopping
         await self._directory.close()
+        if self._pushed is not None:
+            await self._pushed.stop()
         await self._graph.aclose()
         await self._store.close()
 
@@ -403,6 +412,8 @@ class RealBackend:
 
     async def outside(self, words: Sequence[str]) -> None:
         """Done, and the gateway has heard of it, unless that is the point of the verb."""
+        if self._pushed is not None and words[0] in ANNOUNCED:
+            self._pushed.mark()
         await self._do(words)
         if words[0] in HEARD:
             await self._hear(words)
@@ -479,11 +490,26 @@ class RealBackend:
     async def _expire(self, what: str) -> None:
         (await self._http.post(f"{what}/expire")).raise_for_status()
 
+    async def _stale(self, mailbox: str) -> None:
+        """What is known of this mailbox is too old."""
+        account = await self._directory.account(USER)
+        account.sync(account.hierarchy.tree.find(mailbox).row).stale()
+
     async def _evict(self) -> None:
         """No octets of any message are cached any more."""
         cache = (await self._directory.account(USER)).bodies._cache
         cache._memory.clear()
         cache._files.clear()
+
+    @staticmethod
+    def _push(verb: str) -> Callable[..., Awaitable[None]]:
+        """A verb of `pushed`, and what comes of it."""
+
+        async def step(backend: RealBackend, *words: str) -> None:
+            await getattr(backend._pushed, verb)(*words)
+            await backend.settle()
+
+        return step
 
     async def see(self, mailbox: str) -> list[str]:
         return await self.outlook.see(mailbox)
@@ -541,7 +567,10 @@ VERBS_OF_O: dict[str, Callable[..., Awaitable[None]]] = {
     "fault": RealBackend._fault,
     "expire": RealBackend._expire,
     "evict": RealBackend._evict,
+    "stale": RealBackend._stale,
+    **{verb: RealBackend._push(verb) for verb in ("told", "event", "deaf", "hearing")},
 }  # fmt: skip
+ANNOUNCED = {"arrive", "patch", "move", "remove"}
 HEARD = {"fill", "deliver", "create", "rename", "flags", "move", "delete"}
 GATEWAYS_OWN = {"unsubscribe", "vanish", "refuse", "down", "fault"}
 

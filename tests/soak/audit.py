@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from tests.soak.book import INBOX, SENT, TRASH, Book, Sight, difference
+from tests.soak.book import INBOX, SENT, TRASH, Book, Flags, Sight
 from tests.soak.clients import SHARED, Client
 from tests.soak.ledger import flags_of
 from tests.soak.outside import where
@@ -46,17 +46,16 @@ async def audit(soak: Soak, user: str) -> None:
 
 def disagreement(sights: dict[str, Sight], rows: list[dict[str, Any]]) -> str | None:
     """Where IMAP and the mailbox differ, or something half made lies about."""
-    held: dict[str, dict[str, Any]] = {name: {} for name in sights}
+    held: dict[str, Counter[tuple[str, Flags]]] = {name: Counter() for name in sights}
     for row in rows:
         if (name := where(row)) in held:
-            if row["subject"] in held[name]:
-                return f"{row['subject']} is twice in {name}"
-            held[name][str(row["subject"])] = flags_of(row)
+            held[name][str(row["subject"]), flags_of(row)] += 1
         elif name:
             return f"{row['subject']} lies in {name}"
     for name, sight in sights.items():
-        if sight.flags != held[name]:
-            return f"{name}: expected is what the mailbox has: {difference(held[name], sight.flags)}"
+        if sight.every != held[name]:
+            ours, theirs = sight.every - held[name], held[name] - sight.every
+            return f"{name}: only IMAP has {list(ours)[:4]}, only the mailbox has {list(theirs)[:4]}"
     return None
 
 

@@ -2,7 +2,7 @@
 
 Each message has a token in its Subject. A token belongs to one client (only that one changes it) or to "Outlook", so
 what a client was told OK about its own tokens holds until it changes them itself, whatever others do beside it.
-A token stands at most once in a mailbox; in several mailboxes by COPY.
+A token stands at most once in a mailbox but the trash; in several mailboxes by COPY.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Sight:
     name: str
     tokens: dict[int, str]
     flags: dict[str, Flags]
+    every: Counter[tuple[str, Flags]] = field(default_factory=Counter)  # in the trash a token may stand twice
 
     @property
     def uids(self) -> dict[str, int]:

@@ -13,12 +13,13 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tests.soak.book import ARCHIVE, COPIES, FILED, INBOX, Book, Flags, Sight
-from tests.soak.mail import letter, numbers, token_of
+from tests.soak.book import ARCHIVE, COPIES, FILED, INBOX, TRASH, Book, Flags, Sight
+from tests.soak.ledger import numbers
+from tests.soak.mail import letter, token_of
 from tests.soak.talk import Answer, DroppedError, Talk, WrongError
 
 LATER = frozenset({"UNAVAILABLE", "LIMIT", "INUSE"})  # RFC 5530: try again
@@ -43,6 +44,7 @@ class Stage(Protocol):
 
     def token(self, kind: str) -> str: ...
     def note(self, verb: str, answer: Answer) -> None: ...
+    def failed(self, name: str, history: Iterable[str]) -> None: ...
     async def alive(self) -> None: ...
 
 
@@ -69,6 +71,7 @@ class Client:
                 await asyncio.sleep(self.rng.uniform(0, self.stage.think))
             self.talk.close()
         except (DroppedError, WrongError) as error:
+            self.stage.failed(self.name, self.talk.history)
             raise WrongError(f"{self.name}, {self.now}: {error}") from error
 
     # -- the connection --
@@ -174,12 +177,13 @@ class Client:
                 flags[int(uid[1])] = Flags(flagged[1].decode().split()) - {r"\Recent"}
         there = [uid for uid in view.uids if uid in tokens]
         names = [tokens[uid] for uid in there if uid is not None]
-        if len(set(names)) != len(names):
+        if len(set(names)) != len(names) and view.name != TRASH:
             raise WrongError(
                 f"{view.name}: twice there: {[t for t, n in Counter(names).items() if n > 1][:5]}"
             )
         held = {uid: tokens[uid] for uid in there if uid is not None}
-        sight = Sight(view.name, held, {token: flags[uid] for uid, token in held.items()})
+        every = Counter((token, flags[uid]) for uid, token in held.items())
+        sight = Sight(view.name, held, {token: flags[uid] for uid, token in held.items()}, every)
         self.book.looked(view, sight, time.monotonic())
         self.claim(sight)
         return sight

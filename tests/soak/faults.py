@@ -16,14 +16,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import json
 import random
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import httpx
 
 from tests.soak.audit import audit
 from tests.soak.book import COPIES, FILED, Book
@@ -96,6 +100,16 @@ class Soak:
     def note(self, verb: str, answer: Answer) -> None:
         self.answers[f"{verb} {answer.status}{' ' + answer.code if answer.code in LATER else ''}"] += 1
         self.slowest[verb] = max(self.slowest.get(verb, 0.0), answer.seconds if verb != "IDLE" else 0.0)
+
+    def failed(self, name: str, history: Iterable[str]) -> None:
+        (self.lab.folder / f"history-{name}.txt").write_text("\n".join(history))
+
+    async def keep(self) -> None:
+        """What one wants to see after a failure: the emulator's log, and what it holds."""
+        (self.lab.folder / "requests.json").write_text(json.dumps(await self.control.log()))
+        for user in USERS:
+            rows = await self.control.rows(user)
+            (self.lab.folder / f"rows-{user}.json").write_text(json.dumps(rows))
 
     async def alive(self) -> None:
         await self._alive.wait()
@@ -206,6 +220,8 @@ async def soak(
             if lab.gateway.running.poll() is not None:
                 raise WrongError("the gateway has ended")
         except AssertionError as error:
+            with contextlib.suppress(httpx.HTTPError):
+                await made.keep()
             raise WrongError(f"seed {seed}: {error}\n{made.report()}") from error
         finally:
             await control.http.aclose()

@@ -2,7 +2,8 @@
 
     python -m tests.soak.kill --times 50 --seed 1
 
-Each round does one kind of work (first sync, STORE, APPEND, MOVE, COPY, EXPUNGE) until the gateway is killed under
+Each round does one kind of work (first sync, STORE, APPEND, MOVE, COPY, EXPUNGE, MULTIAPPEND, REPLACE, or the sync
+behind the first sign-in of a user) until the gateway is killed under
 it, starts it again, and compares a fresh session and the emulator's mailbox with all that was ever acknowledged.
 """
 
@@ -23,8 +24,20 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.soak.ledger import COPIES, FILED, INBOX, TRASH, Ledger, Snapshot, examine, flags_of
-from tests.soak.processes import Lab, eventually
+from tests.soak.ledger import (
+    COPIES,
+    FILED,
+    INBOX,
+    TRASH,
+    Ledger,
+    Snapshot,
+    either,
+    examine,
+    flags_of,
+    moved,
+)
+from tests.soak.processes import ALICE, Lab, eventually
+from tests.soak.rounds import Behind, multiappend, replace
 
 STOCK = 60  # messages in INBOX at the start of a round
 FIRST = 150  # messages of a folder nobody has opened yet
@@ -47,6 +60,7 @@ class Kill:
 
     def __init__(self, lab: Lab, seed: int) -> None:
         self.lab = lab
+        self.fresh = list(lab.users[1:])  # who never signed in
         self.rng = random.Random(seed)
         self.ledger = Ledger()
         self.count = 0
@@ -77,6 +91,9 @@ class Kill:
 
     def round(self, name: str) -> None:
         """Work until killed, start again, check."""
+        if name == "behind":
+            Behind(self, self.fresh.pop(0)).round()
+            return
         self.restock()
         if name == "first":
             self.new_folder()
@@ -89,9 +106,9 @@ class Kill:
         self.check()
         self.retry(doubtful)
 
-    def killed_in(self, work: Callable[[Kill, imaplib.IMAP4], None], delay: float) -> None:
+    def killed_in(self, work: Callable[[Kill, imaplib.IMAP4], None], delay: float, user: str = ALICE) -> None:
         """Do this work until the gateway is killed under it, `delay` seconds from now; start it again."""
-        box = self.lab.session()
+        box = self.lab.session(user)
         killer = threading.Timer(delay, os.kill, (self.lab.gateway.running.pid, signal.SIGKILL))
         killer.start()
         try:
@@ -229,12 +246,12 @@ class Kill:
     def move(self, box: imaplib.IMAP4) -> None:
         for some in _fours(self.selected(box)):
             for token in some.values():
-                self.ledger.may(token, *_either(self.ledger.where[token], FILED))
+                self.ledger.may(token, *either(self.ledger.where[token], FILED))
             status, _ = box.uid("MOVE", _set(some), FILED)
             if status == "OK":
                 self.ledger.promised(box, FILED, some)
                 for token in some.values():
-                    self.ledger.did(token, *_moved(self.ledger.where[token], FILED))
+                    self.ledger.did(token, *moved(self.ledger.where[token], FILED))
                 self.acknowledged["move"] += 1
 
     def copy(self, box: imaplib.IMAP4) -> None:
@@ -257,11 +274,11 @@ class Kill:
             if box.uid("STORE", _set(some), "+FLAGS.SILENT", r"(\Deleted)")[0] != "OK":
                 continue
             for token in tokens:
-                self.ledger.may(token, *_either(self.ledger.where[token], TRASH))
+                self.ledger.may(token, *either(self.ledger.where[token], TRASH))
             status, _ = box.uid("EXPUNGE", _set(some))
             if status == "OK":
                 for token in tokens:
-                    self.ledger.did(token, *_moved(self.ledger.where[token], TRASH))
+                    self.ledger.did(token, *moved(self.ledger.where[token], TRASH))
                 self.acknowledged["expunge"] += 1
 
 
@@ -285,14 +302,6 @@ def _fours(tokens: dict[int, str]) -> list[dict[int, str]]:
     return [dict(pairs[n : n + 4]) for n in range(0, len(pairs), 4)]
 
 
-def _moved(where: tuple[str, ...], to: str) -> tuple[str, ...]:
-    return (*(name for name in where if name != INBOX), to)
-
-
-def _either(where: tuple[str, ...], to: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return where, _moved(where, to)
-
-
 WORK: dict[str, Callable[[Kill, imaplib.IMAP4], None]] = {
     "first": Kill.first,
     "store": Kill.store,
@@ -300,6 +309,9 @@ WORK: dict[str, Callable[[Kill, imaplib.IMAP4], None]] = {
     "move": Kill.move,
     "copy": Kill.copy,
     "expunge": Kill.expunge,
+    "multi": multiappend,
+    "replace": replace,
+    "behind": Kill.look,
 }
 LONGEST = {
     "first": 0.8,
@@ -308,12 +320,15 @@ LONGEST = {
     "move": 1.2,
     "copy": 1.2,
     "expunge": 1.2,
+    "multi": 1.5,
+    "replace": 1.5,
 }  # seconds to the kill
 
 
 def run(folder: Path, times: int, seed: int, *, say: Callable[[str], None] = lambda text: None) -> Kill:
     """`times` kills, the kinds of work in turn; AssertionError with the round and the seed."""
-    with Lab(folder, rtt_ms=15, service_ms=10) as lab:
+    users = [ALICE, *(f"user{4 + n}@example.com" for n in range(1 + times // len(WORK)))]
+    with Lab(folder, rtt_ms=15, service_ms=10, users=users) as lab:
         kill = Kill(lab, seed)
         kill.prepare()
         for number in range(times):

@@ -36,12 +36,3 @@ def token_of(octets: bytes) -> str:
     found = _SUBJECT.search(octets[:20_000])
     assert found is not None, octets[:200]
     return found[1].decode()
-
-
-def numbers(text: str) -> list[int]:
-    """The UIDs of a uid-set, in its order."""
-    found: list[int] = []
-    for piece in text.split(","):
-        first, _, last = piece.partition(":")
-        found += range(int(first), int(last or first) + 1)
-    return found

@@ -101,9 +101,9 @@ class Mailbox:
         found: list[dict[str, Any]] = self.http.get(f"users/{ALICE}/messages").raise_for_status().json()
         return found
 
-    def deliver(self, mime: bytes, folder: str = "inbox") -> None:
+    def deliver(self, mime: bytes, folder: str = "inbox", user: str = ALICE) -> None:
         where = {"folder": folder}
-        self.http.post(f"users/{ALICE}/messages", params=where, content=mime).raise_for_status()
+        self.http.post(f"users/{user}/messages", params=where, content=mime).raise_for_status()
 
     def make_folder(self, name: str) -> str:
         """As another program would, by Graph; its id."""
@@ -136,15 +136,16 @@ class Lab:
         self, folder: Path, *, rtt_ms: float, service_ms: float, users: Sequence[str] = (ALICE,)
     ) -> None:
         self.folder = folder
+        self.users = tuple(users)
         self.emulator = Process(
             folder, "emulator", "emulator", "--http", "--port=0", "--messages=0", f"--rtt-ms={rtt_ms}",
-            f"--service-ms={service_ms}", "--item-us=300",
+            f"--service-ms={service_ms}", "--item-us=300", f"--users={max(3, len(users) + 2)}",
         )  # fmt: skip
         self.mailbox = Mailbox(self.emulator.told)
-        config = folder / "gateway.toml"
+        config, secret = folder / "gateway.toml", hash_password(PASSWORD)
         config.write_text(
             CONFIG.format(**self.emulator.told, state=folder / "state")
-            + "".join(ACCOUNT.format(user=user, password_hash=hash_password(PASSWORD)) for user in users)
+            + "".join(ACCOUNT.format(user=user, password_hash=secret) for user in users)
         )
         self.gateway = Process(folder, "gateway", "serve", "--config", str(config))
 
@@ -156,7 +157,7 @@ class Lab:
         self.emulator.kill()
         self.mailbox.http.close()
 
-    def session(self) -> imaplib.IMAP4:
+    def session(self, user: str = ALICE) -> imaplib.IMAP4:
         box = imaplib.IMAP4(HOST, self.gateway.told["ports"]["imap"], timeout=60)
-        box.login(ALICE, PASSWORD)
+        box.login(user, PASSWORD)
         return box

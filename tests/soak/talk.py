@@ -6,9 +6,10 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections import deque
 from dataclasses import dataclass, field
 
+HISTORY = 400  # lines
 PATIENCE = 300.0  # seconds for one command: longer than anything the gateway may wait for Graph
 _LITERAL = re.compile(rb"\{(\d+)\}\r\n\Z")
 _TAGGED = re.compile(rb"(\S+) (OK|NO|BAD)(?: \[([^\]]*)\])? ?(.*)", re.S)
@@ -92,12 +93,12 @@ class View:
 
 
 class Talk:
-    """One connection. `heard`, if given, sees every response."""
+    """One connection. `history`: what was said last, for whoever asks how it came to a failure."""
 
-    def __init__(self, heard: Callable[[bytes], None] | None = None) -> None:
+    def __init__(self) -> None:
         self.view: View | None = None
-        self._heard = heard
         self._count = 0
+        self.history: deque[str] = deque(maxlen=HISTORY)
 
     async def connect(self, host: str, port: int, user: str, password: str) -> None:
         self._reader, self._writer = await asyncio.open_connection(host, port, limit=1 << 20)
@@ -120,6 +121,7 @@ class Talk:
         return await self._finish(self._send(line, *more))
 
     def _send(self, line: str, *more: bytes | str) -> bytes:
+        self.history.append(f"{time.time():.3f} C: {line[:200]}" + " {literals}" * bool(more))
         self._count += 1
         tag = b"a%d" % self._count
         out = [tag, b" ", line.encode()]
@@ -180,10 +182,10 @@ class Talk:
             raise WrongError(f"no answer for {PATIENCE:.0f} seconds") from None
         except (OSError, asyncio.IncompleteReadError) as error:
             raise DroppedError(type(error).__name__) from None
+        shown = [said.line[:200], *(each[:40] for each in said.literals)]
+        self.history.append(f"{time.time():.3f} S: {b' '.join(shown).decode('latin-1')}")
         if said.line.startswith(b"* BYE"):
             raise DroppedError(said.line.decode())
-        if self._heard is not None:
-            self._heard(said.line)
         if self.view is not None:
             self.view.hear(said)
         return said
