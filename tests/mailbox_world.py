@@ -76,10 +76,13 @@ class TestSettings:
     header_mismatch: str = "refuse"
     search_body: str = "auto"
     search_fetch: int = 200
+    prefetch: int = 8
+    size_share: float = 0.0
     submission_mode: str = "direct"
     submission_path: str = "draft"
     retry_window: float = 7200.0
     queue_patience: float = 172_800.0
+    hostname: str = "gw.example"
 
 
 @dataclass

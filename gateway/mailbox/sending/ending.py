@@ -32,7 +32,7 @@ async def failed(ctx: AccountContext, record: Record, error: GraphError) -> None
     work = record.work
     if is_final(error):
         await give_up(ctx, record)
-    elif _is_nothing(record, error):
+    elif is_nothing(record, error):
         await record.drop(ctx)
     else:
         work.refused = True
@@ -42,7 +42,7 @@ async def failed(ctx: AccountContext, record: Record, error: GraphError) -> None
                     state=record.row.state, error=type(error).__name__)  # fmt: skip
 
 
-def _is_nothing(record: Record, error: GraphError) -> bool:
+def is_nothing(record: Record, error: GraphError) -> bool:
     """Whether there is nothing of it in Graph, so that a retry is as good as new."""
     work, drafted = record.work, record.row.state != DRAFTING and record.work.path != "mime"
     return not (drafted or work.strays or work.refused or isinstance(error, UNKNOWN))

@@ -5,18 +5,16 @@ comes back to the sender as a report (`bounce`)."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-
 import structlog
 
 from gateway.core.errors import GatewayError, SubmissionRefused
 from gateway.graph.errors import GraphError, SignInFailed
-from gateway.mailbox import reporting
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.replies import submission_refusal
+from gateway.mailbox.reporting import Octets, relayed
 from gateway.mailbox.sending.bounce import bounce
 from gateway.mailbox.sending.draft import prepare
-from gateway.mailbox.sending.ending import accounted
+from gateway.mailbox.sending.ending import accounted, is_nothing
 from gateway.mailbox.sending.go import go
 from gateway.mailbox.sending.record import (
     BOUNCING,
@@ -34,6 +32,7 @@ from gateway.mailbox.values import Envelope, Spool
 FIRST_PAUSE = 30.0  # seconds, doubled from try to try
 LONGEST_PAUSE = 1800.0
 _LOST = "The message was lost in the gateway's store"
+_BUG = (451, "4.3.0", "Local error in processing")
 log = structlog.get_logger()
 
 
@@ -77,12 +76,16 @@ async def _advance(ctx: AccountContext, record: Record) -> bool:
     try:
         await _send(ctx, record)
     except GraphError as error:
-        status, enhanced, text = _told(error)
-        return await _failed(ctx, record, (status, enhanced, text), error.retry_after)
-    except (
-        SubmissionRefused
-    ) as error:  # what the configuration, or the content of the message, does not allow
+        if record.row.state == DRAFTING and is_nothing(record, error):
+            record.row.state = WAITING
+        return await _failed(ctx, record, _told(error), error.retry_after)
+    except SubmissionRefused as error:  # by the configuration, or for the message's content
         return await _failed(ctx, record, (error.status, error.enhanced, str(error)), 0.0)
+    except GatewayError:  # the store: nothing can be written down now
+        raise
+    except Exception:  # a bug must not hold up the others for ever
+        log.exception("smtp.queue", account=ctx.account, queue_id=record.row.queue_id)
+        return await _failed(ctx, record, _BUG, 0.0)
     return True
 
 
@@ -98,7 +101,7 @@ async def _send(ctx: AccountContext, record: Record) -> None:
     data = await ctx.store.blob(row.blob)
     if data is None or work.envelope is None:
         raise SubmissionRefused(554, "5.3.0", _LOST)
-    spool = StoredSpool(data)
+    spool = Octets(data)
     prepared = await prepare(ctx, work.envelope, spool, now=row.created, message_id=work.message_id)
     resumed = row.state != WAITING
     if not resumed:
@@ -108,7 +111,7 @@ async def _send(ctx: AccountContext, record: Record) -> None:
         await go(ctx, record, prepared, resumed=resumed)
     row.blob = b""
     await accounted(ctx, record)
-    await reporting.relayed(ctx, work.envelope, spool, row.queue_id)
+    await relayed(ctx, work.envelope, spool, row.queue_id)
 
 
 async def _failed(
@@ -144,26 +147,3 @@ async def _returned(ctx: AccountContext, record: Record) -> bool:
         )
         await _put_off(ctx, record, LONGEST_PAUSE)
     return True
-
-
-class StoredSpool:
-    """Octets that the store kept, as the front end's spool gave them."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    @property
-    def size(self) -> int:
-        return len(self._data)
-
-    async def write(self, data: bytes) -> None:
-        raise ValueError("the message is whole")
-
-    def read(self, start: int = 0, end: int | None = None) -> bytes:
-        return self._data[start:end]
-
-    def kept(self) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    async def close(self) -> None:
-        """Nothing to give back."""
