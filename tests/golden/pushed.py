@@ -8,6 +8,7 @@ that has arrived; `O: deaf` and `O: hearing`: what happens meanwhile is announce
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -21,6 +22,14 @@ from gateway.web import webhooks
 from gateway.web.server import WebServer
 
 WAIT = 5.0  # seconds for a notification
+
+
+async def _until(check: Callable[[], bool]) -> None:
+    for _ in range(int(WAIT / 0.01)):
+        if check():
+            return
+        await asyncio.sleep(0.01)
+    raise TimeoutError
 
 
 async def _nothing() -> None:
@@ -55,9 +64,7 @@ class Pushed:
         return [each for each in self._running.app.notices.subscriptions.active() if each.box is box]
 
     async def alive(self) -> None:
-        async with asyncio.timeout(WAIT):
-            while not self._subscriptions():
-                await asyncio.sleep(0.01)
+        await _until(lambda: bool(self._subscriptions()))
         await asyncio.sleep(3 * GATHER)  # what is looked at because the subscription has just begun
 
     def mark(self) -> None:
@@ -67,9 +74,7 @@ class Pushed:
     async def told(self, count: str = "1") -> None:
         """So many more notifications than at the last step."""
         wanted = self._seen + int(count)
-        async with asyncio.timeout(WAIT):
-            while self._board.taken < wanted:
-                await asyncio.sleep(0.01)
+        await _until(lambda: self._board.taken >= wanted)
         await asyncio.sleep(GATHER)
         self.mark()
 

@@ -33,13 +33,13 @@ cache_mib = 64
 [imap]
 port = 0
 allow_plaintext = true
-poll_interval = 1.0
+poll_interval = {poll}
 [submission]
 port = 0
 allow_plaintext = true
 [web]
 port = 0
-[log]
+{web}[log]
 level = "warning"
 """
 ACCOUNT = """\
@@ -130,21 +130,31 @@ def _trust(ca_file: str) -> Any:
 
 
 class Lab:
-    """Both processes over one folder. Use as a context manager."""
+    """Both processes over one folder. Use as a context manager. `web`: more lines of that section; `trusted`: whose
+    certificates the emulator takes where it posts notifications to (PEM)."""
 
     def __init__(
-        self, folder: Path, *, rtt_ms: float, service_ms: float, users: Sequence[str] = (ALICE,)
+        self,
+        folder: Path,
+        *,
+        rtt_ms: float,
+        service_ms: float,
+        users: Sequence[str] = (ALICE,),
+        poll: float = 1.0,
+        web: str = "",
+        trusted: Path | None = None,
     ) -> None:
         self.folder = folder
         self.users = tuple(users)
         self.emulator = Process(
             folder, "emulator", "emulator", "--http", "--port=0", "--messages=0", f"--rtt-ms={rtt_ms}",
             f"--service-ms={service_ms}", "--item-us=300", f"--users={max(3, len(users) + 2)}",
+            *((f"--webhook-ca={trusted}",) if trusted is not None else ()),
         )  # fmt: skip
         self.mailbox = Mailbox(self.emulator.told)
         config, secret = folder / "gateway.toml", hash_password(PASSWORD)
         config.write_text(
-            CONFIG.format(**self.emulator.told, state=folder / "state")
+            CONFIG.format(**self.emulator.told, state=folder / "state", poll=poll, web=web)
             + "".join(ACCOUNT.format(user=user, password_hash=secret) for user in users)
         )
         self.gateway = Process(folder, "gateway", "serve", "--config", str(config))

@@ -156,7 +156,8 @@ class Talk:
             self.view = view
         return answer
 
-    async def idle(self, seconds: float) -> Answer:
+    async def idle(self, seconds: float, *, until: bytes = b"") -> Answer:
+        """IDLE for so long, or until a response has these octets."""
         tag = self._send("IDLE")
         if not (begun := await self._response()).line.startswith(b"+"):
             raise WrongError(f"IDLE: {begun.line!r}")
@@ -165,6 +166,8 @@ class Talk:
         while (left := end - time.monotonic()) > 0:
             if (await asyncio.wait([reading], timeout=left))[0]:
                 said.append(reading.result())
+                if until and until in said[-1].line:
+                    end = 0.0
                 reading = asyncio.ensure_future(self._response())
         self._writer.write(b"DONE\r\n")
         last = await reading

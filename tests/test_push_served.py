@@ -1,0 +1,197 @@
+"""Push from end to end: `gateway serve` behind a reverse proxy with a certificate, and an emulator that posts real
+change notifications to it over TLS, as the README says to set it up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trustme
+
+from tests.soak.mail import letter
+from tests.soak.outside import Control
+from tests.soak.processes import ALICE, HOST, PASSWORD, Lab
+from tests.soak.talk import Talk
+
+NOTICES = "/graph/notices"
+POLL = 1.0  # seconds between polls where there is no push
+
+
+class Proxy:
+    """A reverse proxy as an administrator sets one up: TLS outside, `/graph/` passed on to the web port, no more."""
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        self._tls = tls
+        self._socket = socket.create_server((HOST, 0))
+        self.port: int = self._socket.getsockname()[1]
+        self.web = 0  # the gateway's web port, once it is known
+        self.paths: list[str] = []
+        self.broken = False  # answers 502, and the gateway hears nothing
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, sock=self._socket, ssl=self._tls)
+
+    async def stop(self) -> None:
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = next((int(line[15:]) for line in head.lower().split(b"\r\n")
+                               if line.startswith(b"content-length:")), 0)  # fmt: skip
+                writer.write(await self._answer(head, await reader.readexactly(length)))
+        writer.close()
+
+    async def _answer(self, head: bytes, body: bytes) -> bytes:
+        method, target, _ = head.split(b"\r\n", 1)[0].decode().split()
+        self.paths.append(target.partition("?")[0])
+        if self.broken or not target.startswith("/graph/"):
+            return b"HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n" % (b"502 Bad" if self.broken else b"404 None")
+        async with httpx.AsyncClient() as http:
+            answer = await http.request(method, f"http://{HOST}:{self.web}{target}", content=body)
+        kind = answer.headers.get("content-type", "text/plain").encode()
+        return b"HTTP/1.1 %d X\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s" % (
+            answer.status_code, kind, len(answer.content), answer.content,
+        )  # fmt: skip
+
+
+@dataclass
+class Served:
+    lab: Lab
+    proxy: Proxy
+    control: Control
+    ca: Path
+    deliveries: int = 0
+
+    async def session(self) -> Talk:
+        talk = Talk()
+        await talk.connect(HOST, self.lab.gateway.told["ports"]["imap"], ALICE, PASSWORD)
+        assert (await talk.select("INBOX")).status == "OK"
+        return talk
+
+    async def deliver(self) -> None:
+        self.deliveries += 1
+        await self.control.deliver(ALICE, letter(f"new-{self.deliveries}", 500, None))  # type: ignore[arg-type]
+
+    async def heard(self, talk: Talk, after: float = 0.0) -> float:
+        """Seconds from the delivery of a message to IDLE's EXISTS; it is delivered `after` seconds of idling."""
+        assert talk.view is not None
+        there = len(talk.view.uids)
+        idling = asyncio.create_task(talk.idle(after + 6.0, until=b"EXISTS"))
+        await asyncio.sleep(0.2 + after)
+        began = time.monotonic()
+        await self.deliver()
+        answer = await idling
+        took = time.monotonic() - began
+        assert answer.status == "OK" and len(talk.view.uids) == there + 1
+        return took
+
+    async def subscriptions(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = (await self.control.http.get("subscriptions")).json()["subscriptions"]
+        return found
+
+    async def subscribed(self) -> dict[str, Any]:
+        for _ in range(100):
+            if found := await self.subscriptions():
+                await asyncio.sleep(0.4)  # what is looked at because it has just begun
+                return found[0]
+            await asyncio.sleep(0.1)
+        raise AssertionError("there is no subscription")
+
+    async def post(self, **notice: Any) -> int:
+        """As anybody could."""
+        body = {"value": [{"changeType": "created", "resourceData": {"id": "x"}, **notice}]}
+        context = ssl.create_default_context(cafile=str(self.ca))
+        async with httpx.AsyncClient(verify=context) as stranger:
+            answer = await stranger.post(f"https://{HOST}:{self.proxy.port}{NOTICES}", json=body)
+        return answer.status_code
+
+    async def metric(self, name: str) -> float:
+        async with httpx.AsyncClient() as http:
+            text = (await http.get(f"http://{HOST}:{self.lab.gateway.told['ports']['web']}/metrics")).text
+        return float(next(line.split()[-1] for line in text.splitlines() if line.startswith(name)))
+
+    async def requests(self) -> list[str]:
+        return [f"{each['method']} {each['path'].partition('?')[0]}" for each in await self.control.log()]
+
+
+@contextlib.asynccontextmanager
+async def served(folder: Path) -> AsyncIterator[Served]:
+    authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(HOST, key_type=trustme.KeyType.ECDSA).configure_cert(tls)
+    ca = folder / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca))
+    proxy = Proxy(tls)
+    await proxy.start()
+    web = f'public_url = "https://{HOST}:{proxy.port}"\n'
+    lab = await asyncio.to_thread(Lab, folder, rtt_ms=0, service_ms=0, poll=POLL, web=web, trusted=ca)
+    control = Control(lab.emulator.told["base_url"])
+    try:
+        with lab:
+            proxy.web = lab.gateway.told["ports"]["web"]
+            await control.http.post("limits", json={"notice_retry_seconds": 0.5})
+            yield Served(lab, proxy, control, ca)
+    finally:
+        await control.http.aclose()
+        await proxy.stop()
+
+
+@pytest.mark.slow
+async def test_push_as_it_is_set_up(tmp_path: Path) -> None:
+    async with served(tmp_path) as s:
+        talk = await s.session()
+        made = await s.subscribed()
+        # The handshake came through the proxy, for both addresses, and nothing else is passed on.
+        assert s.proxy.paths[:2] in ([NOTICES, "/graph/lifecycle"], ["/graph/lifecycle", NOTICES])
+        assert made["notificationUrl"] == f"https://{HOST}:{s.proxy.port}{NOTICES}"
+
+        # IDLE hears within a second, which polling could not promise; and an idle minute asks nothing.
+        assert max([await s.heard(talk) for _ in range(3)]) < 1.0
+        await asyncio.sleep(0.5)
+        await s.control.log()
+        await talk.idle(3 * POLL)
+        await talk.command("NOOP")
+        assert await s.requests() == []
+
+        # A stranger, or somebody who does not know the secret: the same answer, and no work.
+        assert await s.post(subscriptionId="nobody", clientState="x") == 202
+        assert await s.post(subscriptionId=made["id"], clientState="guess") == 202
+        assert await s.metric('gateway_notifications_total{result="refused"}') == 2
+        assert await s.requests() == []
+
+        # What the proxy did not deliver is delivered again, as Graph does it.
+        s.proxy.broken = True
+        idling = asyncio.create_task(talk.idle(8.0, until=b"EXISTS"))
+        await s.deliver()
+        await asyncio.sleep(0.6)
+        assert not idling.done()
+        s.proxy.broken = False
+        assert (await idling).lines(b"* ")
+
+        # kill -9: the next process goes on with the same subscription.
+        s.lab.gateway.kill()
+        await asyncio.to_thread(s.lab.gateway.start)
+        s.proxy.web = s.lab.gateway.told["ports"]["web"]
+        talk.close()
+        talk = await s.session()
+        await asyncio.sleep(1.0)
+        assert [each["id"] for each in await s.subscriptions()] == [made["id"]]
+        assert await s.heard(talk) < 1.0
+
+        # Removed by Graph: made anew, and mail of the meantime is found.
+        await s.control.http.post("subscriptions/lifecycle", json={"event": "subscriptionRemoved"})
+        assert (await s.subscribed())["id"] != made["id"]
+        assert await s.heard(talk) < 1.0
+        talk.close()
+        assert "Traceback" not in (tmp_path / "gateway.log").read_text()
