@@ -82,6 +82,7 @@ BY_STATUS: dict[int, type[GraphError]] = {
     429: Throttled,
     507: QuotaExceeded,
 }
+TOKEN_TRIES = 3  # tokens that may die one after the other before it is said that we cannot sign in
 BLANK_404_TRIES = 3  # an empty 404 comes from a front end now and then (contract section 2)
 
 
@@ -95,7 +96,8 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Try again: after `wait` seconds (None: back off), with a new token where `refresh`; `error` if patience ends.
+    """Try again: after `wait` seconds (None: back off), with a new token where `refresh`, the first time at once;
+    `error` if patience ends.
 
     `tries` bounds how often this verdict leads to another try.
     """
@@ -126,9 +128,9 @@ def judge(request: Request, answer: Response | Lost) -> Response | Again:
     if isinstance(error, Throttled):
         return Again(error, answer.retry_after)
     if answer.status == 401:
-        return Again(error, 0.0, refresh=True, tries=1)
+        return Again(error, refresh=True, tries=TOKEN_TRIES)
     if answer.status == 504 and request.heavy:
-        return Again(error, answer.retry_after, tries=1)
+        return Again(error, answer.retry_after, tries=request.heavy_tries)
     if isinstance(error, Unreachable):
         return _open(request, error, wait=answer.retry_after)
     if isinstance(error, NotFound) and not error.code and request.repeat:
