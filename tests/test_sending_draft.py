@@ -81,6 +81,7 @@ async def s(
     emulator: RunningEmulator, token: Token, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Desk]:
     monkeypatch.setattr("gateway.graph.upload.CHUNK", 4_000)
+    monkeypatch.setattr("gateway.mailbox.sending.draft._LOOKS", (0.01, 0.02))
     base_url = f"{emulator.base_url}/v1.0"
     store = SqliteStore(tmp_path / "state.db", key=bytes(32), clock=time.time)
     await store.open()
@@ -291,6 +292,28 @@ async def test_a_marked_draft_is_found_by_its_token_among_others_of_its_message_
     second = await made(ctx, letter(extra="X-A: 1\r\n"), token="two")
     assert [(await found(ctx, token)).id for token in ("two", "one")] == [second.id, first.id]  # type: ignore[union-attr]
     assert await found(ctx, "three") is None
+
+
+async def test_what_was_made_a_moment_ago_may_not_be_visible_yet(s: Desk) -> None:
+    ctx = await context(s)
+    await s.outlook.limits(fresh_404_seconds=0.2)
+    draft = await made(ctx, letter(("b.pdf", BIG), ("c.pdf", b"c" * 5000), extra="X-A: 1\r\n"))
+    assert whole(s, draft) == {"b.pdf": BIG, "c.pdf": b"c" * 5000}
+
+
+async def test_files_of_one_name_and_nearly_one_size_are_told_apart(s: Desk) -> None:
+    ctx = await context(s)
+    files = [("f", bytes([n]) * size) for n, size in enumerate((5000, 5100, 40, 5050))]
+    raw = letter(*files)
+    prepared = await _prepared(ctx, raw)
+    assert [len(file) for file in prepared.files] == [5000, 5100, 5050]
+    for done in range(4):
+        draft = await ctx.graph.create_from_mime(prepared.mime)
+        for file in prepared.files[:done]:
+            await ctx.graph.add_attachment(draft.id, file.json, file)
+        await create_draft(ctx, prepared, TOKEN, draft)
+        raw = render(s.outlook.box.item_by_id(draft.id), s.outlook.box.mint.guid)
+        assert sorted(leaf[4] for leaf in leaves(raw) if leaf[1]) == sorted(data for _, data in files)
 
 
 async def test_a_draft_that_is_anothers_is_not_found(s: Desk) -> None:

@@ -14,7 +14,6 @@ POST or session, each file   decoded from the spool while it is sent
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Container, Mapping
 from typing import Any
 
@@ -44,6 +43,8 @@ _MARK = parse_property(MARK)
 _SMALL = 64 * 1024  # octets of a message that is looked at at once
 _KNOWN = 1000  # names of header fields that a mailbox is remembered to know
 _NAMED = 20  # fields named in the log
+_OVERHEAD = 4096  # octets an attachment may have beside its file's
+_LOOKS = (0.5, 2.0)  # seconds before each look for a file whose fate is not known
 _UNKNOWN = (OutcomeUnknown, Unreachable)
 log = structlog.get_logger()
 
@@ -135,43 +136,42 @@ def _learn(ctx: AccountContext, prepared: Prepared) -> None:
 
 async def _attach_all(ctx: AccountContext, id: str, files: tuple[File, ...], *, resumed: bool) -> None:
     """In the order of the message; of a draft that was found, those that are missing."""
-    there = await _there(ctx, id, files) if resumed else Counter[tuple[str, int]]()
-    done: Counter[tuple[str, int]] = Counter()
-    for file in files:
-        done[_key(file)] += 1
-        if there[_key(file)] < done[_key(file)]:
-            await _attach(ctx, id, file, files, done)
+    there = await _there(ctx, id, files) if resumed else ()
+    for number in range(len(files)):
+        if number not in there:
+            await _attach(ctx, id, files, number)
 
 
-async def _attach(
-    ctx: AccountContext, id: str, file: File, files: tuple[File, ...], done: Counter[tuple[str, int]]
-) -> None:
+async def _attach(ctx: AccountContext, id: str, files: tuple[File, ...], number: int) -> None:
     """Never blindly twice: looked for first."""
+    file = files[number]
     try:
         await ctx.graph.add_attachment(id, file.json, file)
     except _UNKNOWN:
-        there = await _there(ctx, id, files)
-        if there[_key(file)] < done[_key(file)]:
-            await ctx.graph.add_attachment(id, file.json, file)
+        for pause in _LOOKS:
+            await ctx.clock.sleep(pause)
+            if number in await _there(ctx, id, files[: number + 1]):
+                return
+        await ctx.graph.add_attachment(id, file.json, file)
 
 
-async def _there(ctx: AccountContext, id: str, files: tuple[File, ...]) -> Counter[tuple[str, int]]:
-    """Which of the files the draft has, and how often. What Exchange counts as a file's size is some octets more than
-    the file's own (contract section 14)."""
-    sizes = sorted({_key(file) for file in files}, reverse=True)
-    found: Counter[tuple[str, int]] = Counter()
+async def _there(ctx: AccountContext, id: str, files: tuple[File, ...]) -> set[int]:
+    """Which of the files, by number, the draft has. They were attached in order, so of several with one name it has the
+    first; a small attachment that came with the MIME may have the same name, but hardly the size."""
+    waiting: dict[str, list[int]] = {}
+    for number, file in enumerate(files):
+        waiting.setdefault(file.about.name, []).append(number)
+    found: set[int] = set()
     for listed in await ctx.graph.attachments(id):
-        size = listed.get("size")
-        fitting = (
-            key for key in sizes if key[0] == listed.get("name") and isinstance(size, int) and key[1] <= size
-        )
-        if (key := next(fitting, None)) is not None:
-            found[key] += 1
+        numbers = waiting.get(str(listed.get("name")))
+        if numbers and _is_size_of(listed.get("size"), files[numbers[0]]):
+            found.add(numbers.pop(0))
     return found
 
 
-def _key(file: File) -> tuple[str, int]:
-    return file.about.name, len(file)
+def _is_size_of(size: object, file: File) -> bool:
+    """What Exchange counts as a file's size is some octets more than the file's own (contract section 14)."""
+    return isinstance(size, int) and len(file) <= size <= len(file) + len(file) // 20 + _OVERHEAD
 
 
 # -- found again, and taken away --
