@@ -348,7 +348,9 @@ def _mailbox_settings(config: Config, account: AccountSection) -> Settings:
 def _smtp_settings(config: Config) -> SmtpSettings:
     section = config.submission
     return SmtpSettings(
-        hostname=section.hostname, allow_plaintext=section.allow_plaintext, longest_hold=section.longest_hold
+        hostname=section.hostname,
+        allow_plaintext=section.allow_plaintext,
+        longest_hold=section.longest_hold if section.path == "draft" else 0,  # a property of the draft
     )
 
 

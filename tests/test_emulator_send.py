@@ -1,6 +1,7 @@
 """Sending: envelope from headers, rights, the late Sent copy, replies (contract section 10)."""
 
 import base64
+from datetime import UTC, datetime
 
 import pytest
 from emulator_kit import ALICE, BOB, CAROL, DELEGATED, IMMUTABLE, Kit
@@ -281,3 +282,41 @@ def test_an_inbox_rule_moves_new_mail_after_it_was_announced():
     moved = kit.tenant.listing(BOB, "archive")[0]
     assert moved["isRead"] is True
     assert kit.delete(f"/users/{BOB}/mailFolders/inbox/messageRules/{made.json['id']}").status == 204
+
+
+def deferred(kit: Kit, seconds: float) -> str:
+    """A draft with a time to send, sent."""
+    name = kit.draft(MINE)
+    date = datetime.fromtimestamp(kit.clock.at + seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    kit.patch(f"/messages/{name}", {"singleValueExtendedProperties": [{"id": "SystemTime 0x3FEF", "value": date}]})
+    kit.settle()
+    assert kit.post(f"/messages/{name}/send").status == 202
+    return name
+
+
+@pytest.mark.parametrize("off", [(), ("deferred-send-waits",)])
+def test_a_deferred_message_leaves_when_its_time_has_come(off):
+    kit = Kit(off=off)
+    name = deferred(kit, 3600)
+    kit.settle()
+    assert (len(inbox(kit, BOB)) == 1) == bool(off)
+    if not off:
+        assert kit.get(f"/messages/{name}").json["isDraft"] is True
+        assert kit.post(f"/messages/{name}/send").status == 202, "once more changes nothing"
+    kit.settle(3600)
+    kit.get("/mailFolders")
+    kit.settle()
+    assert len(inbox(kit, BOB)) == 1 and sent(kit) == [name]
+
+
+def test_a_time_that_is_over_defers_nothing_and_what_was_taken_away_stays():
+    kit = Kit()
+    deferred(kit, 2)
+    kit.settle()
+    assert len(inbox(kit, BOB)) == 1
+    gone = deferred(kit, 3600)
+    kit.delete(f"/messages/{gone}")
+    kit.delete(f"/messages/{gone}")
+    kit.settle(4000)
+    kit.get("/mailFolders")
+    assert len(inbox(kit, BOB)) == 1

@@ -67,6 +67,7 @@ RULES: Final[dict[str, str]] = {
     # -- sending --
     "qp-mangled": "quoted-printable HTML in sent MIME is mangled (22)",
     "sent-copy-late": "the copy in Sent Items appears after limits.sent_copy_seconds (§10)",
+    "deferred-send-waits": "a message with PR_DEFERRED_SEND_TIME stays in Drafts until that time (§6.3)",
     "sendmail-no-envelope": "recipients come from To, Cc and Bcc of the MIME alone (20)",
     "x-headers-dropped": "X- headers are dropped until the mailbox knows the named property (52)",
     "odd-headers-dropped": "other non-standard headers are dropped from sent MIME (52)",

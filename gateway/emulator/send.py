@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 
 from gateway.emulator import changes, create, jsonin, messages, post
 from gateway.emulator.api import Response
@@ -65,6 +67,10 @@ def submit(ctx: Context, item: Item, *, save: bool) -> None:
     author = item.content.author or Address("", box.upn)
     sender = _sender(ctx, author)
     recipients = _recipients(ctx, item)
+    wait = _deferred(item) - now if ctx.rule("deferred-send-waits") else 0
+    if wait > 0:
+        _hold(ctx, item, wait, save=save)
+        return
     item.draft = False
     raw = render(item, box.mint.guid)
     if len(raw) > limit(ctx.world, "send_bytes"):
@@ -74,6 +80,27 @@ def submit(ctx: Context, item: Item, *, save: bool) -> None:
     ctx.post.carry(sender, recipients, copy.without(frozenset({"bcc"})).raw, now)
     _file(box, item, copy.raw, save)
     _mark_original(box, item)
+
+
+def _deferred(item: Item) -> float:
+    """PR_DEFERRED_SEND_TIME, seconds since 1970; 0 without one."""
+    value = (item.extra or {}).get(("", 0x3FEF))
+    try:
+        return datetime.fromisoformat(value).timestamp() if value else 0.0
+    except ValueError:
+        return 0.0
+
+
+def _hold(ctx: Context, item: Item, seconds: float, *, save: bool) -> None:
+    """Sent when its time has come, unless it was taken away, or given another time and sent again, meanwhile."""
+    due, folder = _deferred(item), item.folder
+
+    def go() -> None:
+        if item.draft and item.folder == folder and _deferred(item) == due:
+            with suppress(GraphError):  # an NDR, on the real one
+                submit(ctx, item, save=save)
+
+    ctx.box.later(seconds, go)
 
 
 def _sender(ctx: Context, author: Address) -> str:
