@@ -140,7 +140,9 @@ class Gateway:
         """Who left mail on its way is opened without waiting for him."""
         with contextlib.suppress(Unavailable):
             for account in await self._store.submission_accounts():
-                with contextlib.suppress(KeyError, GatewayError):  # not configured any more; his next login says why
+                with contextlib.suppress(
+                    KeyError, GatewayError
+                ):  # not configured any more; his next login says why
                     await self._directory.account(user_name(account))
 
     async def _open_store(self) -> tuple[JobStore, Place]:
@@ -276,6 +278,7 @@ class Gateway:
                 self._contents,
                 lambda: self._originals,
                 lambda: (self.board.taken, self.board.refused),
+                self._place.figures,
             )
         )
         hooks = webhooks.routes(self.board) if config.web.public_url else ()
@@ -340,6 +343,7 @@ def _mailbox_settings(config: Config, account: AccountSection) -> Settings:
         imap.rfc822_size, imap.expunge, imap.read_receipts, imap.poll_interval, imap.labels,
         config.submission.header_mismatch, config.search.body, config.search.fetch_at_most,
         admin=imap.admin, quota=account.quota_mib * MIB, hostname=config.submission.hostname,
+        prefetch=imap.prefetch, size_share=imap.size_share / 100,
         submission_mode=config.submission.mode, submission_path=config.submission.path,
         retry_window=config.submission.retry_window, queue_patience=config.submission.queue_hours * 3600.0,
     )  # fmt: skip

@@ -99,6 +99,7 @@ class Sources:
     contents: Callable[[], Iterable[Content]]
     originals: Callable[[], int]
     notices: Callable[[], tuple[int, int]] = lambda: (0, 0)  # from Graph: taken, refused
+    nodes: Callable[[], Mapping[str, float]] = dict  # of several gateways on one database; of one: nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,11 @@ def _cached(s: Sources) -> Samples:
     return [(("memory",), s.cache.memory_octets), (("disk",), s.cache.disk_octets)]
 
 
+def _node(figure: str) -> Callable[[Sources], Samples]:
+    """Only where there are several gateways."""
+    return lambda s: [((), figures[figure])] if (figures := s.nodes()) else []
+
+
 READINGS = (
     Reading("gateway_connections", "Open connections", ("protocol",), _fronts(lambda f: f.open_connections),
             GaugeMetricFamily),
@@ -166,6 +172,15 @@ READINGS = (
             lambda s: [((), s.originals())], GaugeMetricFamily),
     Reading("gateway_notifications", "Change notifications from Graph, by what became of them", ("result",),
             lambda s: zip((("taken",), ("refused",)), s.notices(), strict=True)),
+    Reading("gateway_nodes", "Gateways alive on this database", (), _node("members"), GaugeMetricFamily),
+    Reading("gateway_duties", "Accounts whose background work is done here", (), _node("posts"), GaugeMetricFamily),
+    Reading("gateway_slots", "Calls to Graph this gateway may make at once, of all mailboxes together", (),
+            _node("slots"), GaugeMetricFamily),
+    Reading("gateway_hints", "What other gateways told of", (), _node("hints")),
+    Reading("gateway_hints_missed", "Folders whose changes nobody had told of", (), _node("missed")),
+    Reading("gateway_deaths", "How often other gateways declared this one dead", (), _node("deaths")),
+    Reading("gateway_database_reconnects", "Times the connection that hears them was made anew", (),
+            _node("reconnects")),
     Reading("gateway_accounts", "Accounts that are up", (), lambda s: [((), len(list(s.contents())))],
             GaugeMetricFamily),
     Reading("gateway_rerendered", "Messages that Exchange renders otherwise than before", (),
