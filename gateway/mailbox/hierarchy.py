@@ -40,7 +40,7 @@ class Hierarchy:
             return
         began = self._ctx.clock.monotonic()
         async with self._lock:
-            if self.synced < began:  # else somebody did it while we waited
+            if self.synced < began - max_age:  # else somebody did it while we waited
                 with nobody():
                     await self._sync(priority)
                 self.synced = began
