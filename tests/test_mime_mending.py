@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mime_trees import TREES
 from sending_support import Kept, leaves
 
+from gateway.mime.compose import set_header
 from gateway.mime.header import header_end
 from gateway.mime.lineends import crlf
 from gateway.mime.mending import Look, look, mend
@@ -18,10 +19,14 @@ from gateway.mime.recipe import recipe
 
 
 def mended(raw: bytes) -> bytes:
-    """The message with its bodies mended; its own header block as it is."""
+    """The message with its bodies mended, and its own header saying so."""
     source, part = Kept(raw), scan(raw)
     whole = look(source, 0, len(raw))
-    made = recipe(mend(source, part, whole).edits, len(raw), bare=whole.bare)
+    found = mend(source, part, whole)
+    header = crlf(raw[: part.body])
+    for name, value in found.fields.items():
+        header = set_header(header, name, value)
+    made = recipe([(0, part.body, (header,)), *found.edits], len(raw), bare=whole.bare)
     return b"".join(made.pieces(source))
 
 

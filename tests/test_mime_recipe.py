@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import binascii
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sending_support import Kept
 
+from gateway.mime.decoding import plain, plain_size
 from gateway.mime.lineends import crlf, mended
 from gateway.mime.part import scan
 from gateway.mime.recipe import Recoded, Span, base64_of, base64_size, in_lines, recipe
+from gateway.mime.transfer import decode_transfer
 
 CUTS = st.lists(st.binary(max_size=80), max_size=8)
 LINE_ENDS = st.lists(st.sampled_from([b"a", b"\r", b"\n", b"\r\n", b"\r\r\n"]), max_size=12)
@@ -57,3 +60,24 @@ def test_a_leaf_is_decoded_and_encoded_anew() -> None:
     assert made.segments[0] == Span(0, part.body)
     body = b"".join(made.pieces(Kept(raw)))[part.body :]
     assert base64.b64decode(body) == b"a=bc\r\n" and made.measure(Kept(raw)) == part.body + len(body)
+
+
+BODY = st.lists(
+    st.sampled_from([b"QUJD", b"QQ", b"=", b"==", b"\r\n", b"\n", b"!", b"=3D", b"x"]), max_size=14
+)
+
+
+@given(
+    BODY, st.sampled_from(["base64", "quoted-printable", "7bit", "x-odd"]), st.booleans(), st.integers(1, 9)
+)
+def test_what_a_file_is_and_how_large_whatever_is_read_at_once(
+    pieces: list[bytes], encoding: str, bare: bool, window: int
+) -> None:
+    raw = f"Content-Transfer-Encoding: {encoding}\r\n\r\n".encode() + b"".join(pieces)
+    part = scan(raw)
+    body = raw[part.body : part.end]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gateway.mime.decoding.PIECE", window)
+        got = b"".join(plain(Kept(raw), part, bare=bare))
+        assert plain_size(Kept(raw), part, bare=bare) == len(got)
+    assert got == decode_transfer(crlf(body) if bare else body, part.encoding)

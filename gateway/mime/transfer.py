@@ -8,14 +8,14 @@ import re
 from collections.abc import Callable
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
-_NOT_BASE64 = bytes(sorted(set(range(256)) - set(_ALPHABET)))
+NOT_BASE64 = bytes(sorted(set(range(256)) - set(_ALPHABET)))  # octets that base64 does not have
 _PADDING = re.compile(rb"=+")
 
 
 def base64_octets(data: bytes) -> bytes:
     """Base64 as mail has it: foreign octets are passed over, missing padding is added, and text after padding
     (blocks that something glued together) is decoded, too."""
-    clean = data.translate(None, _NOT_BASE64).rstrip(b"=")
+    clean = data.translate(None, NOT_BASE64).rstrip(b"=")
     if b"=" not in clean:
         return _block(clean)
     return b"".join([_block(block) for block in _PADDING.split(clean)])

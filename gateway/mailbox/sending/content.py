@@ -18,7 +18,7 @@ from gateway.mailbox.sending.plan import plan
 from gateway.mailbox.values import Envelope
 from gateway.mime.compose import message_id as message_id_of
 from gateway.mime.compose import remove_header, set_header
-from gateway.mime.decoding import plain
+from gateway.mime.decoding import plain, plain_size
 from gateway.mime.detach import FilePart, cuts, detachable, file_of, obstacle
 from gateway.mime.header import Fields, split
 from gateway.mime.headertext import fit
@@ -248,7 +248,7 @@ def _without(message: _Message, gone: set[int]) -> tuple[Recipe, bytes]:
 
 def _file(message: _Message, part: Part, number: int) -> File:
     bare = message.whole.bare
-    size = sum(map(len, plain(message.source, part, bare=bare)))
+    size = plain_size(message.source, part, bare=bare)
     return File(message.source, file_of(part, number), size, bare=bare)
 
 
