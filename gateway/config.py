@@ -108,6 +108,10 @@ class ImapSection(Section):
     port: int | None = Field(default=143, ge=0, le=65535)  # STARTTLS; absent = none
     tls_port: int | None = Field(default=993, ge=0, le=65535)
     allow_plaintext: bool = False  # logins without TLS; for loopback only
+    prefetch: int = Field(
+        default=8, ge=0, le=100
+    )  # messages ahead of a client that reads one by one; 0 = none
+    size_share: int = Field(default=20, ge=0, le=50)  # percent of the requests, to make sizes exact; 0 = none
     append_limit: int = Field(default=DEFAULT_LIMITS.append_landable, ge=64 * 1024)
     rfc822_size: Literal["exact", "hybrid", "estimate"] = "hybrid"
     expunge: Literal["trash", "permanent"] = "trash"

@@ -177,6 +177,7 @@ class Site:
     imap_settings: ImapSettings = field(default_factory=lambda: ImapSettings(allow_plaintext=True, grace=0.5))
     clients: list[Client] = field(default_factory=list)
     hook: Hook | None = None
+    disk: Path | None = None  # the body cache's folder
     port: int = 0
     smtp_port: int = 0
 
@@ -194,7 +195,7 @@ class Site:
         await self.store.open()
         self.hubs = Hubs(self.store, change_log=self.limits.change_log)
         self.cache = BodyCache(
-            memory=64 * MIB, spool_above=self.limits.body_spool, folder=None, disk=0, key=KEY
+            memory=64 * MIB, spool_above=self.limits.body_spool, folder=self.disk, disk=64 * MIB, key=KEY
         )
         self.budget = SpoolBudget(self.limits.spool_in_flight)
         easy = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)

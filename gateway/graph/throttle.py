@@ -79,6 +79,7 @@ class Scheduler:
     def __init__(self, clock: Clock, limits: Limits = DEFAULT_LIMITS) -> None:
         self._clock = clock
         self._most = limits.in_flight
+        self._patience = limits.graph_patience  # of who waits for a call that was lifted
         self._slots = limits.in_flight
         self._in_flight = 0
         self._good = 0
@@ -158,8 +159,8 @@ class Scheduler:
         if waiter.queued and waiter.priority is not Priority.INTERACTIVE:
             self._remove(waiter)
             waiter.priority, waiter.queued = Priority.INTERACTIVE, True
-            self._queues[waiter.priority].setdefault(waiter.caller, deque()).append(waiter)
-            self._waiting += 1
+            waiter.deadline = min(waiter.deadline, self._clock.monotonic() + self._patience)
+            self._enqueue(waiter)
             self._dispatch()
 
     def refused(self, retry_after: float | None) -> None:

@@ -64,6 +64,11 @@ class Bodies:
             self._names[folder.key, row.uid] = self._key(row)
         return body
 
+    def are_near(self, folder: int, uids: Iterable[int]) -> bool:
+        """Whether `near` would have them."""
+        names = (self._names.get((folder, uid)) for uid in uids)
+        return all(name is not None and self._cache.in_memory(name) for name in names)
+
     def near(self, folder: int, uids: Iterable[int]) -> list[Body] | None:
         """The octets of these messages, if all of them are in memory and known to be theirs. A UID's octets are always
         the same (invariant 8), and so is the name they are cached by."""
@@ -83,10 +88,16 @@ class Bodies:
                     self._key(row),
                     lambda: self._fetch(row, folder, priority),
                     keep=lambda raw: not is_placeholder(raw),
+                    waited=priority is not Priority.BACKGROUND,
                 )
             except Absent as absent:
                 if absent.id == row.id:
                     return None  # otherwise it was a copy, waited for because its octets are the same
+
+    @property
+    def window(self) -> int:
+        """`BodyCache.window`."""
+        return self._cache.window
 
     def bodies(
         self, rows: Sequence[MessageRow], folder: FolderRow, *, priority: Priority = Priority.INTERACTIVE

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cachetools import LRUCache
 
+from gateway.graph.throttle import Urgency, urgency
 from gateway.mailbox.disktier import DiskTier, FileBody
 from gateway.mailbox.values import Body
 from gateway.mailbox.work import whole
@@ -54,9 +55,10 @@ class MemoryBody:
 
 @dataclass(slots=True)
 class Flight:
-    """A body on its way: fetched once, for all who wait."""
+    """A body on its way: fetched once, for all who wait. `haste`: of one that began in the background."""
 
     task: asyncio.Task[Body]
+    haste: Urgency | None = None
     waiting: int = 0
 
 
@@ -84,12 +86,17 @@ class BodyCache:
     def disk_octets(self) -> int:
         return self._disk.octets if self._disk is not None else 0
 
+    @property
+    def window(self) -> int:
+        """Octets that may be fetched before they are asked for, and will be here still when they are."""
+        return min(self._spool_above, int(self._memory.maxsize) // 16)
+
     async def get_or_fetch(
-        self, key: str, fetch: Fetch, *, keep: Callable[[bytes], bool] = lambda raw: True
+        self, key: str, fetch: Fetch, *, keep: Callable[[bytes], bool] = lambda raw: True, waited: bool = True
     ) -> Body:  # fmt: skip
         """The body, from memory, disk or `fetch`, which runs once however many ask at the same time. What
         `keep` refuses (placeholders) is given to those who wait and forgotten. `fetch`'s errors go to all of
-        them.
+        them. `waited`: somebody waits for it, and lifts what was begun by one who did not.
 
         A caller that is cancelled disturbs nobody; when the last one is gone, the fetch is cancelled.
         """
@@ -98,9 +105,12 @@ class BodyCache:
             return held
         flight = self._flights.get(key)
         if flight is None:
-            task = asyncio.get_running_loop().create_task(self._load(key, fetch, keep))
-            flight = self._flights[key] = Flight(task)
+            haste = None if waited else Urgency()
+            task = asyncio.create_task(self._fly(key, fetch, keep, haste))
+            flight = self._flights[key] = Flight(task, haste)
             task.add_done_callback(lambda _: self._landed(key, flight))
+        elif waited and flight.haste is not None:
+            flight.haste.lift()
         return await self._wait(key, flight)
 
     def held(self, key: str) -> Body | None:
@@ -108,6 +118,9 @@ class BodyCache:
         body = self._held(key)
         self.hits += body is not None
         return body
+
+    def in_memory(self, key: str) -> bool:
+        return key in self._memory or key in self._files
 
     def has(self, key: str) -> bool:
         """Whether the body is here, in memory or on disk."""
@@ -133,6 +146,12 @@ class BodyCache:
     def _landed(self, key: str, flight: Flight) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
+
+    async def _fly(
+        self, key: str, fetch: Fetch, keep: Callable[[bytes], bool], haste: Urgency | None
+    ) -> Body:
+        urgency.set(haste)
+        return await self._load(key, fetch, keep)
 
     async def _load(self, key: str, fetch: Fetch, keep: Callable[[bytes], bool]) -> Body:
         body = await self._from_disk(key)

@@ -58,6 +58,8 @@ class Settings:
     retry_window: float = 7200.0  # seconds in which an unheard reply makes the same submission a retry
     queue_patience: float = 172_800.0  # seconds after which the outbox gives up
     hostname: str = "localhost"  # under which reports are made (RFC 3464)
+    prefetch: int = 8  # messages fetched ahead of a client that reads one after the other; 0: none
+    size_share: float = 0.0  # of the request budget, for making sizes exact in the background; 0: none
 
 
 class Hubs(Protocol):

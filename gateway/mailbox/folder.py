@@ -108,15 +108,17 @@ class OpenFolder:
     async def open(
         cls, account: Home, entry: Entry, sync: FolderSync, hubs: Hubs, *, read_only: bool
     ) -> OpenFolder:
-        """The folder is synced; taking \\Recent is part of a read-write SELECT (decision 14)."""
+        """The folder is synced; taking \\Recent is part of a read-write SELECT (decision 14). The view comes last: it
+        has to show everything below the UIDNEXT of the row, or a client would not look there again."""
         row = await _row(account.ctx, entry.row.id)
-        hub = await hubs.open(row.key)
         recent = row.recent_from if read_only else await account.ctx.store.take_recent(row.key)
-        view = hub.view(recent_from=recent, takes_recent=not read_only)
         row = await _row(account.ctx, row.id)
+        hub = await hubs.open(row.key)
+        view = hub.view(recent_from=recent, takes_recent=not read_only)
         return cls(account, row, entry.name, sync, hub, view, read_only=read_only)
 
     async def close(self) -> None:
+        self._reader.close()
         self._watching.close()
 
     # -- what is known without asking --
@@ -171,9 +173,8 @@ class OpenFolder:
 
     # -- reading --
 
-    async def rows(self, at: Sequence[range], need: Need) -> AsyncIterator[list[Row]]:
-        async for batch in self._reader.rows(at, need):
-            yield batch
+    def rows(self, at: Sequence[range], need: Need) -> AsyncIterator[list[Row]]:
+        return self._reader.rows(at, need)
 
     def columns(
         self, at: Sequence[range], need: Need, derived: Sequence[Derived]

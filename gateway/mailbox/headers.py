@@ -177,14 +177,14 @@ class Reading:
         self._pages = pages
         self._folder = folder
         self._uids = uids
-        self._priority = priority
+        self.priority = priority
         self._own: list[asyncio.Task[None]] | None = None
 
     async def bring(self, rows: Sequence[MessageRow]) -> None:
         """Returns when all pages with these messages are in the store, as far as pages are worth it. The first time
         many are lacking, everything the command is going to read is begun. Errors: those of Graph."""
         if self._own is None and len(rows) > FEW:
-            self._own = await self._pages.start(self._folder, self._uids, self._priority)
+            self._own = await self._pages.start(self._folder, self._uids, self.priority)
         waited = self._pages.coming(row.id for row in rows)
         if waited:
             await asyncio.wait(waited)
@@ -193,10 +193,12 @@ class Reading:
 
     async def close(self) -> None:
         """What was begun and not used is given up."""
-        left = [task for task in self._own or () if not task.done()]
+        if not self._own:
+            return
+        left = [task for task in self._own if not task.done()]
         for task in left:
             task.cancel()
-        await asyncio.gather(*(self._own or ()), return_exceptions=True)
+        await asyncio.gather(*self._own, return_exceptions=True)
 
 
 def _newest(page: MessagePage) -> int:

@@ -7,10 +7,13 @@ whole batch at once (facts), or a few side by side (octets).
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import aclosing
 from itertools import chain, islice
 
 from gateway.core.types import MessageId, ObjectId, Uid
 from gateway.graph.errors import GraphError
+from gateway.graph.model import Priority
+from gateway.mailbox.ahead import Ahead
 from gateway.mailbox.bodies import Bodies
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.facts import known_metas
@@ -19,6 +22,7 @@ from gateway.mailbox.hub import FolderHub
 from gateway.mailbox.replies import refusal
 from gateway.mailbox.values import Meta, Need, Row
 from gateway.mailbox.view import MailboxView
+from gateway.mailbox.work import bulk
 from gateway.store.api import FolderRow, MessageRow
 
 EXACT_UP_TO = 10  # messages of one command whose sizes are made exact by fetching them (decision 3)
@@ -37,16 +41,27 @@ class RowReader:
         self._folder = folder
         self._hub = hub
         self._view = view
+        self._ahead = Ahead(ctx, bodies, folder, view)
+
+    def close(self) -> None:
+        self._ahead.close()
 
     async def rows(self, at: Sequence[range], need: Need) -> AsyncIterator[list[Row]]:
         """In order, at most `limits.rows_per_batch` at once (MIME_ROWS with MIME). Messages expunged so long ago
         that nothing is known of them are left out."""
+        if Need.MIME in need:
+            self._ahead.read(at)
+        if len(at) == 1 and len(at[0]) <= MIME_ROWS and (near := self._near(at[0], need)) is not None:
+            yield near
+            return
         exact = self.exact(at, need)
         size = MIME_ROWS if Need.MIME in need else self._ctx.limits.rows_per_batch
-        reading = self._bodies.headers.reading(self._folder, lambda: _uids(self._view, at))
+        priority = bulk(sum(map(len, at)))
+        reading = self._bodies.headers.reading(self._folder, lambda: _uids(self._view, at), priority=priority)
         try:
             for positions in _slices(at, size):
-                yield await self._batch(positions, need, reading, exact=exact)
+                near = self._near(positions, need)
+                yield near if near is not None else await self._batch(positions, need, reading, exact=exact)
         except GraphError as error:
             raise refusal(error) from error
         finally:
@@ -65,8 +80,6 @@ class RowReader:
         rows = [row for at in positions if (row := self._indexed(at)) is not None]
         if need is Need.INDEX or (need is Need.SIZE and not exact):
             return rows
-        if need in ONLY_OCTETS and self._bring_near(rows):
-            return rows
         stored = await self._ctx.store.by_uid(self._folder.key, [row.uid for row in rows])
         for row in rows:
             if row.uid in stored:
@@ -74,12 +87,14 @@ class RowReader:
                 row.thread_id = ObjectId(stored[row.uid].thread_id)
                 row.save_date = stored[row.uid].save_date
         if Need.MIME in need:
-            await self._add_bodies(rows, stored, structures=Need.STRUCTURE in need)
+            await self._add_bodies(rows, stored, reading.priority, structures=Need.STRUCTURE in need)
         elif exact:
-            await self._add_sizes(rows, stored)
+            await self._add_sizes(rows, stored, reading.priority)
         if Need.META in need:  # last: octets just read bring these facts along
             messages = list(stored.values())
-            _give(rows, stored, await self._bodies.metas(messages, reading, previews=Need.PREVIEW in need))
+            previews = Need.PREVIEW in need
+            metas = self._bodies.metas(messages, reading, priority=reading.priority, previews=previews)
+            _give(rows, stored, await metas)
         elif Need.FACTS in need:
             _give(rows, stored, await known_metas(self._ctx, [row.id for row in stored.values()]))
         return rows
@@ -94,31 +109,43 @@ class RowReader:
             thread_id=ObjectId(""),
         )  # fmt: skip
 
-    async def _add_sizes(self, rows: Sequence[Row], stored: dict[Uid, MessageRow]) -> None:
-        sizes = await self._bodies.exact_sizes(self._folder, list(stored.values()))
+    async def _add_sizes(
+        self, rows: Sequence[Row], stored: dict[Uid, MessageRow], priority: Priority
+    ) -> None:
+        sizes = await self._bodies.exact_sizes(self._folder, list(stored.values()), priority=priority)
         for row in rows:
             if row.uid in stored:
                 row.size = sizes.get(stored[row.uid].id, row.size)
 
     async def _add_bodies(
-        self, rows: Sequence[Row], stored: dict[Uid, MessageRow], *, structures: bool
+        self, rows: Sequence[Row], stored: dict[Uid, MessageRow], priority: Priority, *, structures: bool
     ) -> None:
         by_uid = {row.uid: row for row in rows}
-        async for message, body in self._bodies.bodies(list(stored.values()), self._folder):
-            if body is not None:
+        messages = list(stored.values())
+        async with aclosing(self._bodies.bodies(messages, self._folder, priority=priority)) as bodies:
+            async for message, body in bodies:
+                if body is None:
+                    continue
                 row = by_uid[message.uid]
                 row.body, row.size = body, body.size
                 if structures:
                     row.structure, row.basic_structure = await self._bodies.structures(message, body)
 
-    def _bring_near(self, rows: Sequence[Row]) -> bool:
-        """Whether the octets of all these are at hand, and now in the rows: clients read one message often."""
-        bodies = self._bodies.near(self._folder.key, [row.uid for row in rows])
+    def _near(self, positions: Sequence[int], need: Need) -> list[Row] | None:
+        """These, if nothing but octets is wanted and those of all are at hand: clients read one message often."""
+        if need not in ONLY_OCTETS:
+            return None
+        uids = self._view.uids
+        bodies = self._bodies.near(self._folder.key, [uids[at] for at in positions])
         if bodies is None:
-            return False
-        for row, body in zip(rows, bodies, strict=True):
-            row.body, row.size = body, body.size
-        return True
+            return None
+        found = []
+        for at, body in zip(positions, bodies, strict=True):
+            row = self._indexed(at)
+            if row is not None:
+                row.body, row.size = body, body.size
+                found.append(row)
+        return found
 
 
 def _uids(view: MailboxView, at: Sequence[range]) -> Iterator[int]:
