@@ -1,4 +1,4 @@
-"""One process among several on one database (decision: adr/0038): who does the background work of which mailbox, and
+"""One process among several on one database (decision: adr/0050): who does the background work of which mailbox, and
 how what another one wrote becomes known to the sessions here.
 
 Hints come at once and may be lost; what they point at is in the database. So a hint only says where to look, and every

@@ -1,6 +1,6 @@
 """Who does the background work of an account: polls, first syncs behind the scenes, healing what a crash left.
 
-Of several gateways on one database one has the duty (decision: adr/0038); what it writes for it is refused once
+Of several gateways on one database one has the duty (decision: adr/0050); what it writes for it is refused once
 another one has taken over. A gateway that has its database to itself has it always.
 """
 

@@ -20,6 +20,14 @@ class _Level:
     def told(self, modseq: int) -> None:
         if modseq > self.upto and len(self.early) < EARLY:
             self.early.add(modseq)
+        self._close_up()
+
+    def caught_up(self, modseq: int) -> None:
+        self.upto = max(self.upto, modseq)
+        self.early = {number for number in self.early if number > self.upto}
+        self._close_up()
+
+    def _close_up(self) -> None:
         while self.upto + 1 in self.early:
             self.upto += 1
             self.early.discard(self.upto)
@@ -50,9 +58,8 @@ class Levels:
         }
 
     def caught_up(self, folder: int, modseq: int) -> None:
-        level = self._levels[folder]
-        level.upto = max(level.upto, modseq)
-        level.early = {number for number in level.early if number > level.upto}
+        """It has now."""
+        self._levels[folder].caught_up(modseq)
 
     def keep(self, folders: Iterable[int]) -> None:
         """Forget all others."""

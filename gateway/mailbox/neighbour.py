@@ -1,4 +1,4 @@
-"""What an account does about what other processes did to it (decision: adr/0038). They have written it to the store
+"""What an account does about what other processes did to it (decision: adr/0050). They have written it to the store
 already; here it becomes known to the sessions of this process."""
 
 from __future__ import annotations

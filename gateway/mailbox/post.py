@@ -1,4 +1,4 @@
-"""The post of an account: whether this process, of several, does its background work (decision: adr/0038)."""
+"""The post of an account: whether this process, of several, does its background work (decision: adr/0050)."""
 
 from __future__ import annotations
 

@@ -104,6 +104,7 @@ class _Held:
 
     scheduler: Scheduler
     mine: Portion | None = None
+    most: int = 0  # slots it may use: fewer than it has, while calls in flight keep them from others
     others: Sequence[Portion] = ()
     used: float = float("-inf")  # monotonic, when somebody called last
     settled: float = float("-inf")
@@ -188,6 +189,8 @@ class Shares:
         return (crowded or not active or not held.mine.slots) and now - held.settled >= pause
 
     def _settle_soon(self, key: int) -> None:
+        if not self._alive():  # whoever waits is seen when this process is back
+            return
         held = self._all[key]
         held.due = True
         if held.task is None or held.task.done():
@@ -199,11 +202,11 @@ class Shares:
             try:
                 await self._settle(key, held)
             except Unavailable:
-                held.scheduler.allot(*self._allowed(held.mine))
+                held.scheduler.allot(*self._allowed(held))
                 await self._clock.sleep(RETRY)
                 held.due = self._active(held, self._clock.monotonic())
             except Exception:
-                held.scheduler.allot(*self._allowed(held.mine))
+                held.scheduler.allot(*self._allowed(held))
                 log.exception("portions not settled")
 
     async def _settle(self, key: int, held: _Held) -> None:
@@ -220,17 +223,18 @@ class Shares:
         others = await self._nodes.share(key, decide)
         if node != self._node():  # declared dead meanwhile
             return
-        held.mine, held.others, held.settled = decided[0], others, now
-        scheduler.allot(*self._allowed(held.mine))
         active = [portion.node for portion in others if portion.active] + ([node] if use.active else [])
-        if others and use.slots > targets(active, self._whole.slots, turn).get(node, 0):
+        held.mine, held.others, held.settled = decided[0], others, now
+        held.most = targets(active, self._whole.slots, turn).get(node, 0)
+        scheduler.allot(*self._allowed(held))
+        if others and use.slots > held.most:
             await self._clock.sleep(SOON)  # what is in flight has to end first
             held.due = True
 
-    def _allowed(self, mine: Portion | None) -> tuple[int, int, int]:
-        if mine is None or not self._alive():
+    def _allowed(self, held: _Held) -> tuple[int, int, int]:
+        if held.mine is None or not self._alive():
             return 0, 0, 0
-        return mine.slots, mine.requests, mine.upload
+        return min(held.mine.slots, held.most), held.mine.requests, held.mine.upload
 
     # -- for who wants to know --
 

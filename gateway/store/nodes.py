@@ -1,5 +1,5 @@
 """Several processes ("nodes") on one database: what they tell each other and how they agree who does what
-(decision: adr/0038). Contract; `nodejobs.py` is the SQL, `pgbeat.py` what keeps a node alive.
+(decision: adr/0050). Contract; `nodejobs.py` is the SQL, `pgbeat.py` what keeps a node alive.
 
 A node lives as long as its row in `node` is there. Every transaction that writes looks at that row under a share
 lock, so that nothing of a node can be committed once another has declared it dead; a node that was declared dead

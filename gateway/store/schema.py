@@ -222,7 +222,7 @@ SYNCING = (
     "ALTER TABLE account ADD COLUMN hierarchy_at INTEGER NOT NULL DEFAULT 0",  # when it was heard of last
 )
 
-# Several processes on one database (decision: adr/0038): `node` is one run of a process, known by its row and nothing
+# Several processes on one database (decision: adr/0050): `node` is one run of a process, known by its row and nothing
 # else. On SQLite these tables stay empty.
 NODES = (
     """CREATE TABLE node (
