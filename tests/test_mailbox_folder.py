@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import Expired, NoPermission, NoSuchMailbox
-from gateway.core.types import FlagChange, FlagOp, Flags, SystemFlag, Uid
+from gateway.core.types import FlagChange, FlagOp, Flags, MessageId, SystemFlag, Uid
 from gateway.mailbox.account import MailboxAccount
 from gateway.mailbox.folder import OpenFolder
 from gateway.mailbox.values import Exists, Expunged, Flagged, Need, Row
+from gateway.store.api import Upsert
 from tests.account_world import Site, account_world, mime
 
 DELETED = FlagChange(FlagOp.ADD, Flags(SystemFlag.DELETED))
@@ -248,7 +249,7 @@ async def test_only_what_was_announced_to_this_session_is_expunged(s: Site) -> N
 async def test_rows_hold_what_was_asked_for(s: Site) -> None:
     _, folder, ids = await filled(s)
     theirs = {m["id"]: m for m in await s.outlook.listing()}
-    found = await rows(folder, Need.MIME | Need.META | Need.SIZE)
+    found = await rows(folder, Need.MIME | Need.STRUCTURE | Need.META | Need.SIZE)
     assert [row.seq for row in found] == [1, 2, 3]
     for row, identity in zip(found, ids, strict=True):
         assert row.body is not None and row.meta is not None
@@ -312,3 +313,33 @@ async def test_a_name_that_passed_to_another_folder_does_not_mislead_an_open_one
     assert mine not in {m["id"] for m in await s.outlook.listing(first)}
     assert len(await s.outlook.listing(second)) == 1
     assert (await account.open("Name", read_only=True)).view.count == 1
+
+
+# -- UIDNEXT --
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+@pytest.mark.parametrize("step", ["folder", "take_recent"])
+async def test_nothing_below_the_uidnext_of_select_comes_later(
+    s: Site, monkeypatch: pytest.MonkeyPatch, step: str, read_only: bool
+) -> None:
+    """A message that a sync writes while a session opens the mailbox is in its view, or not below its UIDNEXT: who asks
+    for `UIDNEXT:*` the next time must not miss it."""
+    account, _, _ = await filled(s)
+    key = (await account.entry("INBOX")).row.key
+    inner, late = getattr(account.ctx.store, step), 0
+
+    async def written(*given: object) -> object:
+        nonlocal late
+        late += 1
+        await account.ctx.store.apply(
+            key, [Upsert(MessageId(f"late-{late}"))], ()
+        )  # and the hub has not heard of it
+        return await inner(*given)
+
+    monkeypatch.setattr(account.ctx.store, step, written)
+    folder = await account.open("INBOX", read_only=read_only)
+    monkeypatch.undo()
+    told, seen = folder.uid_next, set(folder.view.uids)
+    present = {row.uid for row in await account.ctx.store.messages(key)}
+    assert {uid for uid in present if uid < told} == seen

@@ -29,14 +29,14 @@ async def arrive(
     *,
     without: SystemFlag = _NOTHING,
 ) -> Applied:
-    """Rows in the target for messages that Graph put there; UIDs in their order."""
+    """Rows in the target for messages that Graph put there; UIDs in their order, given with the rows: a UIDNEXT that
+    somebody is told meanwhile must not be above what is still to come."""
     local = await ctx.store.local(ctx.account, [MessageId(message.id) for _, message in pairs])
-    uids = await ctx.store.reserve_uids(target.key, len(pairs))
     now, keywords = int(ctx.clock.time()), KeywordMap(ctx.settings.labels)
     upserts = []
-    for (row, message), uid in zip(pairs, uids, strict=True):
+    for row, message in pairs:
         upsert = whole_row(row, now)
-        upsert.id, upsert.uid = MessageId(message.id), uid
+        upsert.id = MessageId(message.id)
         upsert.flags = _flags_there(row, message, local.get(upsert.id), keywords, without)
         upsert.etag = message.etag or None
         upsert.modified = epoch(message.last_modified_date_time)

@@ -2,8 +2,7 @@
 
 A copy is never blindly repeated: where its fate is unknown it is looked for first. All of a COPY is done,
 or what was copied is taken back. A move by immutable id may be repeated, and each message is in one folder
-or the other. UIDs of the target are reserved before Graph is asked; what the delta of the target shows
-meanwhile is held back."""
+or the other. What the delta of the target shows meanwhile is held back."""
 
 from __future__ import annotations
 
