@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from smtp_support import QUICK, SETTINGS, Client, serving
+from structlog.testing import capture_logs
 
 from gateway.core.limits import DEFAULT_LIMITS
 from gateway.mailbox.values import Asked, Dsn, Envelope
@@ -197,3 +198,43 @@ async def check_pipelined(steps: list[bytes], places: list[int]) -> None:
 def test_however_it_is_cut_the_outcome_is_the_same(steps: list[bytes], places: list[int]) -> None:
     """Each command gets exactly one reply, in order, and what is a message is no command."""
     asyncio.run(check_pipelined(steps, places))
+
+
+VERBS = [
+    b"",
+    b"MAIL FROM:",
+    b"RCPT TO:",
+    b"BDAT ",
+    b"AUTH ",
+    b"EHLO ",
+    b"HELP ",
+    b"VRFY ",
+    b"NOOP ",
+    b"DATA",
+    b"STARTTLS",
+]
+
+
+async def check_junk(lines: list[tuple[bytes, bytes]]) -> None:
+    async with serving(QUICK) as world:
+        client = await world.session()
+        with capture_logs() as logs:
+            for verb, junk in lines:
+                await client.send(verb + junk.replace(b"\n", b"") + b"\r\n")
+            await client.send(b"\r\n.\r\n*\r\nQUIT\r\n")
+            await world.rest()
+        client.writer.write_eof()
+        while await client.reply():
+            pass
+        assert {line["event"] for line in logs} <= {"smtp.submission"}, "each ends in a reply that was meant"
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(VERBS), st.binary(max_size=60) | st.text(max_size=60).map(str.encode)),
+        max_size=8,
+    )
+)
+def test_junk_ends_in_replies_and_in_nothing_else(lines: list[tuple[bytes, bytes]]) -> None:
+    asyncio.run(check_junk(lines))

@@ -68,6 +68,12 @@ async def test_a_device_sends_without_a_login() -> None:
         assert world.account.sent == [(Envelope(ALICE, (BOB,)), b"Subject: toner\r\n\r\nlow\r\n")]
 
 
+async def test_a_device_without_a_name() -> None:
+    async with relaying() as (world, _):
+        client = await device(world, hello=b"HELO")
+        assert (await client.mail(b"x")).startswith("250 ")
+
+
 async def test_auth_is_not_offered_where_it_is_not_needed() -> None:
     async with relaying(tls=True) as (world, _):
         client = await world.connect()

@@ -35,10 +35,10 @@ class Submission(Mailing):
         await self.say(Reply(250, "", "\n".join([self.hostname, *self._extensions()])))
 
     async def _greet(self, arg: str, verb: str) -> None:
-        if not arg:
+        if not arg and not self.terms.account:  # a device may have no name
             raise Rejected(501, "", f"Syntax: {verb} hostname")
         await self.reset()
-        self.hello = arg
+        self.hello = arg or "-"
 
     def _extensions(self) -> list[str]:
         """Only what is whole; STARTTLS and AUTH only where they would be accepted."""
