@@ -29,7 +29,7 @@ FIRST_SYNC, HALVED = {5_000: (17, 24), 50_000: (160, 215)}[MANY]  # requests
 FOLDERS = 24
 LAGS = {"delta_lag_seconds": 0.2, "counts_lag_seconds": 0.2}
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

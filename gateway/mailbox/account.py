@@ -13,9 +13,9 @@ from collections.abc import Collection, Mapping, Sequence
 import structlog
 
 from gateway.core.errors import NoSuchMailbox, TooBig
-from gateway.core.types import FolderId, ObjectId, SpecialUse
+from gateway.core.types import ObjectId, SpecialUse
 from gateway.graph.errors import GraphError, NotFound
-from gateway.graph.model import Message, Priority
+from gateway.graph.model import Priority
 from gateway.mailbox import append, journal, reporting
 from gateway.mailbox.administration import Administration
 from gateway.mailbox.annotations import USE, Annotations
@@ -28,15 +28,17 @@ from gateway.mailbox.inboxmove import move_everything
 from gateway.mailbox.keywords import check
 from gateway.mailbox.listening import Ear
 from gateway.mailbox.local import KeywordMap
+from gateway.mailbox.measuring import Measuring
 from gateway.mailbox.names import Entry, canonical
 from gateway.mailbox.neighbour import Household
 from gateway.mailbox.push import Hook, Push
 from gateway.mailbox.sending import deliver
 from gateway.mailbox.sending.courier import Courier
-from gateway.mailbox.sizes import ColdSizes, size_of
 from gateway.mailbox.sortkeys import SortKeys
 from gateway.mailbox.spool import MailSpool, SpoolBudget
+from gateway.mailbox.statuses import Statuses
 from gateway.mailbox.sync import FolderSync
+from gateway.mailbox.syncs import Syncs
 from gateway.mailbox.tidings import Reporting
 from gateway.mailbox.translate import translated
 from gateway.mailbox.values import AppendResult, Envelope, Incoming, MailboxInfo, MailboxStatus, Spool
@@ -45,7 +47,9 @@ from gateway.store.api import FolderRow
 from gateway.wire.mailboxname import INBOX
 
 OPEN_MAX_AGE = 2.0  # seconds: a SELECT right after another needs no second delta
-OPEN_NAME_AGE = 300.0  # seconds: a SELECT by a name heard of so long ago does not ask for the hierarchy before
+OPEN_NAME_AGE = (
+    300.0  # seconds: a SELECT by a name heard of so long ago does not ask for the hierarchy before
+)
 BACKGROUND_FOLDERS = ("inbox", "sentitems", "drafts", "archive", "deleteditems", "junkemail")
 SUPPOSED_SIZE = 64 * 1024  # octets of a message, where nothing is known of any
 BACKGROUND_RETRY = 30.0  # seconds after a failed background sync
@@ -66,17 +70,18 @@ class MailboxAccount:
         self.sort_keys = SortKeys(ctx, bodies)
         self.hierarchy = Hierarchy(ctx)
         ctx.hubs = Reporting(ctx.hubs, ctx.tidings)
+        self._syncs = Syncs(ctx, self.hierarchy)
         self.watches = Watches(ctx, self.hierarchy, self.sync)
         self._push = Push(ctx, self.watches, hook.addresses, hook.board) if hook is not None else None
-        self._cold_sizes = ColdSizes(ctx)
+        self._statuses = Statuses(ctx, self.hierarchy, self._syncs, self.entry, self.row)
         self._administration = Administration(ctx, self.hierarchy)
         self.annotations = Annotations(ctx)
         self._hubs = hubs
         self._budget = budget
-        self._syncs: dict[int, FolderSync] = {}
         self._background: asyncio.Task[None] | None = None
         self._mending: asyncio.Task[None] | None = None
         self._courier = Courier(ctx)
+        self.measuring = Measuring(ctx, bodies)
         self._interrupted = True  # a crash may have left work in the journal
         self._recovering = asyncio.Lock()
 
@@ -90,12 +95,14 @@ class MailboxAccount:
         self._background = asyncio.create_task(self._keep_warm())
         self._mending = asyncio.create_task(self._mend())
         self._courier.start()
+        self.measuring.start()
         if self._push is not None:
             self._push.start()
 
     async def close(self) -> None:
         self.ctx.duty.leave()
         await self._courier.close()
+        await self.measuring.close()
         for task in (self._background, self._mending):
             if task is not None:
                 task.cancel()
@@ -104,8 +111,7 @@ class MailboxAccount:
         if self._push is not None:
             await self._push.close()
         await self.watches.close()
-        for sync in self._syncs.values():
-            await sync.close()
+        await self._syncs.close()
 
     async def _keep_warm(self) -> None:
         """Finish what a crash interrupted, then sync INBOX and the special folders (decision 5). Of several processes
@@ -162,21 +168,14 @@ class MailboxAccount:
 
     def sync(self, row: FolderRow) -> FolderSync:
         """The one sync of a folder."""
-        found = self._syncs.get(row.key)
-        if found is None:
-            found = self._syncs[row.key] = FolderSync(self.ctx, row, self._moved_to)
-        return found
-
-    async def _moved_to(self, message: Message) -> None:
-        row = self.hierarchy.rows.get(FolderId(message.parent_folder_id or ""))
-        if row is not None:
-            await self.sync(row).adopt(message)
+        return self._syncs.of(row)
 
     # -- folders --
 
     @translated
     async def _fresh(self, max_age: float | None = None) -> None:
         await self.hierarchy.refresh(max_age=self.ctx.settings.poll_interval if max_age is None else max_age)
+        await self._syncs.prune()
         if self._interrupted:
             await self._recover()
 
@@ -207,61 +206,14 @@ class MailboxAccount:
 
     @translated
     async def status(self, names: Sequence[str], *, sizes: bool = False) -> list[MailboxStatus]:
-        entries = [await self.entry(name) for name in names]
-        if sizes:
-            rows = [await self.row(entry.name) for entry in entries]
-            await self._cold_sizes.learn([row for row in rows if not row.ready])
-        return [await self._status(entry, sizes) for entry in entries]
-
-    async def _status(self, entry: Entry, sizes: bool) -> MailboxStatus:
-        """From our own rows; the hierarchy's counts tell whether they may be old (one request for all folders)."""
-        row = await self.row(entry.name)
-        if not row.ready and sizes and not self._cold_sizes.knows(row):
-            # Graph does not tell the folder's size: the messages' own are summed up
-            await self.sync(row).ready()
-            row = await self.row(entry.name)
-        if not row.ready:
-            return await self._cold_status(entry.name, row)
-        await self.sync(row).settle_counts(row, self.hierarchy.synced, OPEN_MAX_AGE)
-        return await self._counted(entry.name, row)
+        return await self._statuses.of(names, sizes=sizes)
 
     @translated
     async def known_status(self, names: Sequence[str]) -> list[MailboxStatus]:
-        rows = {row.id: row for row in await self.ctx.store.folders(self.ctx.account)}
-        entries = [entry for name in names if (entry := self.hierarchy.tree.get(name)) is not None]
-        known = [(entry.name, rows[entry.row.id]) for entry in entries if entry.row.id in rows]
-        return [await (self._counted if row.ready else self._cold)(name, row) for name, row in known]
+        return await self._statuses.known(names)
 
     def listen(self, reader: int) -> Ear:
         return Ear(self.ctx.tidings, self.hierarchy, self.watches, reader)
-
-    async def _counted(self, name: str, row: FolderRow) -> MailboxStatus:
-        counts = await self.ctx.store.counts(row.key)
-        return MailboxStatus(
-            name=name, messages=counts.messages, recent=counts.recent, uid_next=counts.uid_next,
-            uid_validity=row.uid_validity, unseen=counts.unseen, highest_modseq=counts.modseq,
-            deleted=counts.deleted, size=size_of(counts), mailbox_id=ObjectId(row.mailbox_id),
-            deleted_size=counts.deleted_size,
-        )  # fmt: skip
-
-    async def _cold_status(self, name: str, row: FolderRow) -> MailboxStatus:
-        """Before the first sync: the folder's own counts; UIDNEXT is above all reserved UIDs (decision 1). Nobody has
-        opened it here, so that all its messages are \\Recent. What we have put there since the counts were read must
-        show at once: then they are read anew, and are never below our own rows, for Graph counts late (trap 34)."""
-        landed = await self.ctx.store.counts(row.key)
-        if landed.messages:
-            await self._fresh(0.0)
-            row = await self.row(name)
-        return await self._cold(name, row)
-
-    async def _cold(self, name: str, row: FolderRow) -> MailboxStatus:
-        landed = await self.ctx.store.counts(row.key)
-        messages = max(row.total, landed.messages)
-        return MailboxStatus(
-            name=name, messages=messages, recent=messages, uid_next=row.uid_next, uid_validity=row.uid_validity,
-            unseen=max(row.unread, landed.unseen), highest_modseq=max(row.modseq, 1), deleted=landed.deleted,
-            size=self._cold_sizes.of(row, messages) + size_of(landed), mailbox_id=ObjectId(row.mailbox_id),
-        )  # fmt: skip
 
     @translated
     async def open(self, name: str, *, read_only: bool) -> OpenFolder:
@@ -289,7 +241,7 @@ class MailboxAccount:
         if flags:
             await sync.poll(max_age=self.ctx.settings.poll_interval)
         else:
-            await sync.settle_counts(await self.row(name), self.hierarchy.synced, OPEN_MAX_AGE)
+            await self._statuses.settle(await self.row(name))
         return await OpenFolder.open(self, entry, sync, self._hubs, read_only=True)
 
     @translated

@@ -150,7 +150,8 @@ class Watches:
 
     async def _go(self) -> None:
         while True:
-            await self._pause(self._ctx.settings.poll_interval if self._untold else self._interval)
+            untold = await self._untold()
+            await self._pause(self._ctx.settings.poll_interval if untold else self._interval)
             if not self._ctx.duty.held:
                 continue
             try:
@@ -192,12 +193,12 @@ class Watches:
     def _interval(self) -> float:
         return self._ctx.freshness.interval(self._ctx.settings.poll_interval)
 
-    @property
-    def _untold(self) -> bool:
+    async def _untold(self) -> bool:
         """Whether somebody waits for what no notification tells: the tree, or a folder's first sync."""
-        rows = self._hierarchy.rows
-        cold = any(id in rows and not rows[id].ready for id in self.listened)
-        return cold or any(wish.tree for wish in self._wishes.values())
+        if any(wish.tree for wish in self._wishes.values()):
+            return True
+        rows = await self._stored()
+        return any(id in rows and not rows[id].ready for id in self.listened)
 
     async def _pause(self, seconds: float) -> None:
         await self._ctx.freshness.pause(self._ctx.clock, seconds)
