@@ -65,12 +65,13 @@ class World:
     gone: set[int] = field(default_factory=set)
     read: list[list[int]] = field(default_factory=list)
     closed: int = 0
+    priority: int = 0
 
     def __post_init__(self) -> None:
         self.index = FolderIndex(self.rows, 5, change_log=100)
         self.view = MailboxView(self.index, recent_from=2**32, takes_recent=False)
         self.shelf = Shelf(1 << 20)
-        pages = SimpleNamespace(reading=lambda folder, uids: self)
+        pages = SimpleNamespace(reading=lambda folder, uids, priority: self)
         ctx: Any = SimpleNamespace(store=self)
         bodies: Any = SimpleNamespace(headers=pages, metas=self.metas)
         folder: Any = SimpleNamespace(key=1)
@@ -81,7 +82,9 @@ class World:
         self.read.append(list(uids))
         return {row.uid: row for row in self.rows if row.uid in set(uids) and row.uid not in self.gone}
 
-    async def metas(self, rows: Sequence[MessageRow], reading: object) -> dict[MessageId, Meta]:
+    async def metas(
+        self, rows: Sequence[MessageRow], reading: object, priority: object
+    ) -> dict[MessageId, Meta]:
         return {
             row.id: Meta(self.headers.get(row.uid, b"Subject: %d\r\n\r\n" % row.uid), b"()") for row in rows
         }

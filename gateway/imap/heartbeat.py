@@ -45,6 +45,7 @@ class Heartbeat:
     async def _beat(self) -> None:
         session = self._session
         clock, pause = session.context.clock, session.context.settings.keepalive
+        await clock.sleep(pause)  # first: a task for each short command would cost more than the command
         while self._since is not None:
             quiet = clock.monotonic() - max(self._since, session.channel.silent_since)
             if quiet >= pause and self.speak():

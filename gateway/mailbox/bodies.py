@@ -143,6 +143,16 @@ class Bodies:
         await self._measured(folder, measured)
         return sizes
 
+    async def measured(self, row: MessageRow, folder: FolderRow) -> int | None:
+        """Its exact size, found out in the background; the octets are not cached. None: it is gone, or Exchange cannot
+        render it. Errors: those of Graph."""
+        try:
+            raw = await self._ctx.graph.mime(row.id, priority=Priority.BACKGROUND)
+            raw = await self._pinned(row, folder, raw)
+        except (NotFound, PermanentFailure, Absent):
+            return None
+        return None if await superseded(self._ctx, folder.key, row) else len(raw)
+
     async def _measured(self, folder: FolderRow, measured: Sequence[tuple[MessageRow, int]]) -> None:
         upserts = [
             Upsert(row.id, size=size, size_exact=True, known_only=True)

@@ -20,6 +20,7 @@ from gateway.mailbox.hub import FolderHub
 from gateway.mailbox.replies import refusal
 from gateway.mailbox.values import Columns, Derived
 from gateway.mailbox.view import MailboxView
+from gateway.mailbox.work import bulk
 from gateway.store.api import FolderRow
 
 GROUP = 1024  # messages whose facts are read together
@@ -57,8 +58,9 @@ class ColumnReader:
         """These positions in groups, with a column for each of `wanted`; None for what has gone."""
         told = self._view.uids
         reading = self._bodies.headers.reading(
-            self._folder, lambda: (told[place] for place in chain.from_iterable(at))
-        )
+            self._folder, lambda: (told[place] for place in chain.from_iterable(at)),
+            priority=bulk(sum(map(len, at))),
+        )  # fmt: skip
         try:
             for group in _slices(at, GROUP):
                 yield group, await self._made(_pick(told, group), wanted, reading)
@@ -80,7 +82,7 @@ class ColumnReader:
         if not missing:
             return columns
         stored = await self._ctx.store.by_uid(folder, [Uid(uid) for uid in missing])
-        metas = await self._bodies.metas(list(stored.values()), reading)
+        metas = await self._bodies.metas(list(stored.values()), reading, priority=reading.priority)
         known = {int(row.uid): metas[row.id] for row in stored.values() if row.id in metas}
         for each, column in zip(wanted, columns, strict=True):
             lacking = [

@@ -72,7 +72,7 @@ def by_columns(key: SearchKey, *, exact_sizes: bool) -> bool:
             return "\n" not in text
         case Larger() | Smaller():
             return not exact_sizes
-    return isinstance(key, All | DateIs) or type(key) in _MASKS
+    return isinstance(key, All) or type(key) in _MASKS
 
 
 def split(key: SearchKey, *, exact_sizes: bool) -> tuple[SearchKey | None, bool]:
@@ -127,6 +127,7 @@ def _within(query: Query, key: Within, columns: Columns) -> Mask:
 
 
 _MASKS: dict[type, Callable[[Query, Any, Columns], Mask]] = {
+    DateIs: _date,
     HasFlag: _flag,
     Recent: _recent,
     Within: _within,
@@ -216,7 +217,7 @@ class Sifting:
 
     def _by_index(self, key: SearchKey, at: Sequence[int]) -> Sequence[int]:
         columns = self._reader.at(at)
-        mask = (_date if isinstance(key, DateIs) else _MASKS[type(key)])(self._query, key, columns)
+        mask = _MASKS[type(key)](self._query, key, columns)
         if len(columns) == len(at):
             return list(compress(at, mask))
         return [seq - 1 for seq in compress(columns.seqs, mask)]
