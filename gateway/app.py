@@ -176,7 +176,12 @@ class Gateway:
 
     def _contents(self) -> list[Content]:
         return [
-            Content(account.ctx.renewals.rendered, account.ctx.renewals.changed, account.bodies.placeholders)
+            Content(
+                account.ctx.renewals.rendered,
+                account.ctx.renewals.changed,
+                account.bodies.placeholders,
+                account.measuring.measured,
+            )
             for account in self._directory.opened()
         ]
 

@@ -82,6 +82,7 @@ class Content:
     rerendered: int  # the same content in other octets
     changed: int  # by somebody: a new UID each
     placeholders: int  # could not be rendered
+    measured: int = 0  # whose size was made exact in the background
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +190,8 @@ READINGS = (
             lambda s: [((), sum(c.changed for c in s.contents()))]),
     Reading("gateway_placeholders", "Messages that Exchange could not render", (),
             lambda s: [((), sum(c.placeholders for c in s.contents()))]),
+    Reading("gateway_sizes_measured", "Messages whose size was made exact in the background", (),
+            lambda s: [((), sum(c.measured for c in s.contents()))]),
 )  # fmt: skip
 
 
