@@ -27,6 +27,7 @@ from gateway import __version__
 from gateway.app import Gateway, StartError, configure_logging
 from gateway.config import AccountSection, Config, ConfigError, load
 from gateway.core.errors import Unavailable
+from gateway.database import OpenError, living
 from gateway.demo import demo_config, instructions
 from gateway.graph.errors import GraphError
 from gateway.graph.token import DevicePrompt, device_login
@@ -102,6 +103,21 @@ def serve(config: ConfigFile, ready_file: ReadyFile = None) -> None:
     check_files(loaded)
     configure_logging(loaded.log.level, loaded.log.format)
     uvloop.run(_serve(loaded, ready_file, {}))
+
+
+@app.command()
+def nodes(config: ConfigFile, as_json: Json = False) -> None:
+    """List the gateways that live on this database, and whose background work each does."""
+    try:
+        found = asyncio.run(living(load(config).store))
+    except OpenError as error:
+        fail(f"store.url: {error}")
+    lines = [
+        f"{each['name']} (node {each['node']}): background work of {each['duties']} accounts, {each['slots']} calls"
+        f" at once, {each['work']} under way; {each['left']:.0f} s left"
+        for each in found
+    ]
+    say({"nodes": found}, "\n".join(lines) or "none", as_json)
 
 
 async def _serve(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import Any, Protocol
 
 from gateway.config import Config, StoreSection
@@ -153,3 +154,18 @@ async def _postgres(
         await store.close()
         raise OpenError(str(error)) from error
     return store, Among(store, clock)
+
+
+async def living(section: StoreSection) -> list[dict[str, Any]]:
+    """The gateways on this database, as `store.pgliving` has them. OpenError."""
+    if section.url is None:
+        raise OpenError("a store in a file has one gateway: set store.url")
+    try:
+        from gateway.store import pgliving  # asyncpg is an extra
+    except ImportError as error:
+        raise OpenError("needs asyncpg: pip install 'graph-mail-gateway[postgres]'") from error
+    try:
+        found = await pgliving.living(section.url.get_secret_value())
+    except Unavailable as error:
+        raise OpenError(str(error)) from error
+    return [asdict(each) for each in found]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import imaplib
+import json
 import re
 import shutil
 import signal
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from cli_support import Program, control, settings, started, write_config
+from cli_support import Program, control, run, settings, started, write_config
 
 from tests import postgres_server
 
@@ -47,6 +48,7 @@ def pair(emulator: Program, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             programs.append(
                 stack.enter_context(started(tmp_path / f"run-{name}", "serve", "--config", str(config)))
             )
+            programs[-1].facts["config"] = str(config)
         yield programs[0], programs[1]
 
 
@@ -117,6 +119,11 @@ def test_one_is_killed_and_the_other_goes_on(pair: tuple[Program, Program], emul
         assert first == sorted(set(first))
         soon(lambda: figure(one, "gateway_nodes") == 2)
         soon(lambda: figure(one, "gateway_duties") + figure(two, "gateway_duties") == 1)
+        listed = json.loads(run("nodes", "--config", one.facts["config"], "--json").stdout)["nodes"]
+        assert sorted(each["name"] for each in listed) == ["one", "two"]
+        assert sum(each["duties"] for each in listed) == 1
+        assert all(0 < each["left"] <= LEASE for each in listed)
+        assert "one (node " in run("nodes", "--config", one.facts["config"]).stdout
         killed, left, at_left = (one, two, at_two) if figure(one, "gateway_duties") else (two, one, at_one)
         soon(lambda: uids(at_left)[-3:] == first)
         at_left.send(b"idle IDLE\r\n")
