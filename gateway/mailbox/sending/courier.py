@@ -84,23 +84,31 @@ class Courier:
         rows = await ctx.store.submissions(ctx.account)
         ctx.outgoing.active = bool(rows)
         records = [record for row in rows if (record := _read(row)) is not None]
+        trouble = False
         for record in records:
             if not _queued(record):
-                await self._see_to(record)
+                trouble |= not await self._see_to(record)
         pause = await queue.work_off(ctx, [record for record in records if _queued(record)])
-        return min(TICK if pause is None else pause, TICK) if rows else None
+        least = TROUBLE if trouble else TICK
+        return min(least if pause is None else pause, least) if rows else None
 
-    async def _see_to(self, record: Record) -> None:
-        """Nobody else works on it: it is ours, or its holder's lease has run out."""
+    async def _see_to(self, record: Record) -> bool:
+        """Unless somebody else works on it: it is ours, or its holder's lease has run out. Whether Graph could be
+        asked."""
         ctx, row = self._ctx, record.row
         if row.queue_id in ctx.outgoing.working or row.state == SENT:
-            return
+            return True
         ctx.outgoing.begin(row.queue_id)
         try:
             if await claimed(ctx, record):
                 await self._tidy(record)
+        except GraphError as error:
+            log.warning("a submission waits to be settled", account=ctx.account, queue_id=row.queue_id,
+                        state=row.state, error=type(error).__name__)  # fmt: skip
+            return False
         finally:
             ctx.outgoing.end(row.queue_id)
+        return True
 
     async def _tidy(self, record: Record) -> None:
         old = self._ctx.clock.time() - record.row.touched > LINGER

@@ -193,13 +193,16 @@ async def find_draft(
 
 
 async def _marked(ctx: AccountContext, ids: list[MessageId], token: str) -> Message | None:
-    """That with the token, else one without any."""
+    """That with the token, else one without any. GraphError: one of them could not be looked at, which it may be."""
     answers = await ctx.graph.get(ids, properties=(MARK,))
     messages = [answer for answer in answers if isinstance(answer, Message)]
     for mark in (token, None):
         for message in messages:
             if props(message).get(_MARK) == mark:
                 return message
+    for answer in answers:
+        if isinstance(answer, GraphError):
+            raise answer
     return None
 
 

@@ -115,7 +115,8 @@ async def _renew(ctx: AccountContext, record: Record) -> None:
 
 def new_queue_id(ctx: AccountContext) -> str:
     """Unique; says nothing of the message: for the reply and the log."""
-    return base64.b32encode(ctx.rng.randbytes(10)).decode().lower()
+    now = int(ctx.clock.time() * 1e6).to_bytes(8, "big")
+    return base64.b32encode(now[-6:] + ctx.rng.randbytes(9)).decode().lower()
 
 
 def new_message_id(ctx: AccountContext, envelope: Envelope) -> str:

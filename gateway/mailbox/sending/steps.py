@@ -59,10 +59,20 @@ class Steps:
         raise unknown
 
     async def _look(self) -> Message | None:
+        """OutcomeUnknown if the last look could not be taken."""
+        unseen: GraphError | None = None
         for pause in _LOOKS:
             await self._ctx.clock.sleep(pause)
-            if (found := await self._find()) is not None:
+            try:
+                found = await self._find()
+            except OutcomeUnknown as error:
+                unseen = error
+                continue
+            if found is not None:
                 return found
+            unseen = None
+        if unseen is not None:
+            raise unseen
         return None
 
     async def _find(self) -> Message | None:
