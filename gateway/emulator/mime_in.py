@@ -42,7 +42,11 @@ class _Found:
 
 def crlf(raw: bytes) -> bytes:
     """Every bare LF made CRLF; a bare CR stays."""
-    return raw if not _BARE.search(raw) else _BARE.sub(b"\r\n", raw)
+    return _BARE.sub(b"\r\n", raw) if has_bare_lf(raw) else raw
+
+
+def has_bare_lf(raw: bytes) -> bool:
+    return raw.count(b"\n") != raw.count(b"\r\n")
 
 
 _BARE = re.compile(rb"(?<!\r)\n")

@@ -14,7 +14,8 @@ from gateway.emulator.items import Address
 from gateway.emulator.skeleton import Field, fields_of, header_end, text, unfold
 
 MAX_DEPTH = 60
-_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_NOT_BASE64 = bytes(sorted(set(range(256)) - set(_BASE64)))
 
 
 @dataclass(slots=True)
@@ -95,17 +96,17 @@ def _boundary(part: Part) -> bytes:
 
 def spans(raw: bytes, start: int, end: int, boundary: bytes) -> Iterator[tuple[int, int]]:
     """(start, end) of each body part; a missing closing boundary ends with the parent."""
-    line = re.compile(rb"(?:\A|(?:\r?\n))?--" + re.escape(boundary) + rb"(--)?[ \t]*(?:\r?\n|\Z)")
+    mark = b"--" + boundary
     opened: int | None = None
-    at = start
-    while (found := line.search(raw, at, end)) is not None:
-        at = found.end()
-        before = found.start()
-        if (
-            before > start
-            and raw[before : before + 1] not in (b"\r", b"\n")
-            and raw[before - 1 : before] != b"\n"
-        ):
+    at = look = start
+    while (hit := raw.find(mark, look, end)) >= 0:
+        found = _DELIMITER_END.match(raw, hit + len(mark), end)
+        if found is None:
+            look = hit + 1
+            continue
+        before = hit - _line_end(raw, at, hit)
+        at = look = found.end()
+        if before > start and before == hit and raw[hit - 1 : hit] != b"\n":
             continue
         if opened is not None:
             yield opened, max(before, opened)
@@ -114,6 +115,16 @@ def spans(raw: bytes, start: int, end: int, boundary: bytes) -> Iterator[tuple[i
             return
     if opened is not None:
         yield opened, end
+
+
+_DELIMITER_END = re.compile(rb"(--)?[ \t]*(?:\r?\n|\Z)")
+
+
+def _line_end(raw: bytes, at: int, hit: int) -> int:
+    """How many octets of a line end are just before `hit`, at `at` or later."""
+    if raw[max(at, hit - 2) : hit] == b"\r\n":
+        return 2
+    return int(raw[max(at, hit - 1) : hit] == b"\n")
 
 
 def walk(part: Part) -> Iterator[Part]:
@@ -125,7 +136,7 @@ def walk(part: Part) -> Iterator[Part]:
 def decode_body(data: bytes, encoding: str) -> bytes:
     """base64 (junk passed over) and quoted-printable undone; anything else as it is."""
     if encoding == "base64":
-        clean = _NOT_BASE64.sub(b"", data)
+        clean = data.translate(None, _NOT_BASE64)
         clean = clean[: len(clean) - (len(clean) % 4 == 1)]
         return binascii.a2b_base64(clean + b"=" * (-len(clean) % 4))
     if encoding == "quoted-printable":
