@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
 
 from gateway.core.errors import GatewayError
 from gateway.core.types import FlagChange, Flags, MessageId, SystemFlag, Uid
@@ -18,6 +20,7 @@ from gateway.graph.mail import Patch, Result
 from gateway.graph.model import Message
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.local import FORWARDED, KeywordMap, epoch, flags_of, merged_local
+from gateway.mailbox.localstate import States, change_local
 from gateway.mailbox.patches import (
     Aspect,
     Change,
@@ -32,6 +35,7 @@ from gateway.mailbox.work import bulk
 from gateway.store.api import FolderRow, Local, MessageRow, Upsert
 
 FRESH = 5.0  # seconds since the last sync: so long a STORE that changes nothing needs no request (decision 7)
+NOTHING = Local()
 AT_ONCE = 1000  # messages whose answers are held in memory together
 # Errors after which only Graph knows the flags. A 404 is one of them: what is listed and not found is asked for
 # once more, or a passing 404 would look like a STORE that was done.
@@ -87,6 +91,11 @@ class _Store:
         self._keywords = KeywordMap(ctx.settings.labels)
         self._priority = bulk(messages)
         self._stale = ctx.clock.time() - folder.synced_at >= FRESH
+        # Of a thousand messages most have the same flags: what follows from them alone is worked out once.
+        self._plans: dict[Flags, tuple[Flags, Aspect]] = {}
+        self._bodies: dict[tuple[Flags, Flags, Aspect, int], dict[str, Any]] = {}
+        self._locals: dict[tuple[Flags, Aspect], Local] = {}
+        self._told: dict[tuple[Any, ...], Flags] = {}
 
     async def run(self, rows: Sequence[MessageRow]) -> None:
         jobs = [self._job(row) for row in rows if not self._older(row)]
@@ -111,24 +120,35 @@ class _Store:
         return True
 
     def _job(self, row: MessageRow) -> _Job:
-        wanted = wanted_flags(self._change, row.flags, self._keywords)
-        aspects = changed_aspects(row.flags, wanted, self._keywords)
+        plan = self._plans.get(row.flags)
+        if plan is None:
+            plan = self._plans[row.flags] = self._plan(row.flags)
+        return _Job(row, *plan, row.etag)
+
+    def _plan(self, flags: Flags) -> tuple[Flags, Aspect]:
+        wanted = wanted_flags(self._change, flags, self._keywords)
+        aspects = changed_aspects(flags, wanted, self._keywords)
         if self._stale:  # Outlook may know better than we do: what the client speaks of is said again
             aspects |= named_aspects(self._change, self._keywords)
-        return _Job(row, wanted, aspects, row.etag)
+        return wanted, aspects
 
     def _request(self, job: _Job) -> Patch:
-        quiet = self._ctx.settings.read_receipts != "send"
-        change = Change(job.row.flags, job.wanted, self._keywords, int(self._ctx.clock.time()), quiet)
-        guarded = Aspect.CATEGORIES in job.aspects or self._change.unchanged_since is not None
-        return Patch(job.row.id, patch_of(change, job.aspects) or {}, (job.etag or None) if guarded else None)
+        now = int(self._ctx.clock.time())
+        alike = (job.row.flags, job.wanted, job.aspects, now)
+        body = self._bodies.get(alike)
+        if body is None:
+            quiet = self._ctx.settings.read_receipts != "send"
+            change = Change(job.row.flags, job.wanted, self._keywords, now, quiet)
+            body = self._bodies[alike] = patch_of(change, job.aspects) or {}
+        guarded = self._change.unchanged_since is not None or Aspect.CATEGORIES in job.aspects
+        return Patch(job.row.id, body, (job.etag or None) if guarded else None)
 
     # -- asking --
 
     async def _withdraw(self, jobs: Sequence[_Job]) -> None:
         """A verb that goes leaves the local state before it leaves Graph: after a crash in between, delta shows
         what Graph still has, while a union that had kept the verb would contradict Graph for ever."""
-        going = [job for job in jobs if _lost(job) != Local()]
+        going = [job for job in jobs if _lost(job.row.flags, job.wanted) != NOTHING]
         if not going:
             return
         ctx = self._ctx
@@ -137,7 +157,7 @@ class _Store:
             left = {}
             for job in going:
                 before = local.get(job.row.id) or local_of(job.row.flags, self._keywords)
-                lost = _lost(job)
+                lost = _lost(job.row.flags, job.wanted)
                 job.withdrawn = Local(before.answered and lost.answered, before.forwarded and lost.forwarded)
                 left[job.row.id] = replace(
                     before,
@@ -227,12 +247,21 @@ class _Store:
             learnt = {}
             for job in jobs:
                 before = local.get(job.row.id)
-                after = self._local_after(job, before or local_of(job.row.flags, self._keywords))
-                if after != (before or Local()):
+                after = self._local_of(job) if before is None else self._local_after(job, before)
+                if after != (before or NOTHING):
                     learnt[job.row.id] = after
             if learnt:
                 await ctx.store.put_local(ctx.account, learnt)
         return {**local, **learnt}
+
+    def _local_of(self, job: _Job) -> Local:
+        """Where nothing is kept yet."""
+        if job.truth is not None or not isinstance(job.answer, Message):
+            return self._local_after(job, local_of(job.row.flags, self._keywords))
+        alike = (job.row.flags, job.aspects)
+        if alike not in self._locals:
+            self._locals[alike] = self._local_after(job, local_of(job.row.flags, self._keywords))
+        return self._locals[alike]
 
     def _local_after(self, job: _Job, before: Local) -> Local:
         if isinstance(job.answer, Message):
@@ -260,9 +289,18 @@ class _Store:
             return _row_of(job.truth, flags)
         if isinstance(answer, Message):
             self.outcome.changed.append(uid)
-            return _row_of(answer, flags_of(answer, local, self._keywords, expanded=False, known=job.wanted))
+            return _row_of(answer, self._flags_of(answer, local, job.wanted))
         self._fail(job)
         return None
+
+    def _flags_of(self, answer: Message, local: Local | None, wanted: Flags) -> Flags:
+        if local is not None or answer.single_value_extended_properties:
+            return flags_of(answer, local, self._keywords, expanded=False, known=wanted)
+        categories = None if answer.categories is None else tuple(answer.categories)
+        alike = (wanted, answer.is_read, answer.is_draft, answer.flag, categories)
+        if alike not in self._told:
+            self._told[alike] = flags_of(answer, None, self._keywords, expanded=False, known=wanted)
+        return self._told[alike]
 
     def _is_elsewhere(self, message: Result | None) -> bool:
         """Moved by somebody: an immutable id is good for a PATCH in any folder."""
@@ -290,9 +328,9 @@ def _row_of(message: Message, flags: Flags) -> Upsert:
     return Upsert(id, flags=flags, etag=etag, modified=modified, known_only=True)
 
 
-def _lost(job: _Job) -> Local:
+@lru_cache(maxsize=1024)
+def _lost(before: Flags, after: Flags) -> Local:
     """The verbs that a STORE takes away."""
-    before, after = job.row.flags, job.wanted
     return Local(
         SystemFlag.ANSWERED in before.system and SystemFlag.ANSWERED not in after.system,
         before.has_keyword(FORWARDED) and not after.has_keyword(FORWARDED),
