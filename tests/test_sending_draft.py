@@ -194,8 +194,18 @@ async def test_a_large_message_is_a_draft_its_fields_and_its_files(s: Desk) -> N
     raw = letter(("a.pdf", b"small"), ("b.pdf", BIG), ("c.pdf", b"c" * 3000), ("d.pdf", BIGGER))
     draft = await made(ctx, raw)
     assert whole(s, draft) == {"a.pdf": b"small", "b.pdf": BIG, "c.pdf": b"c" * 3000, "d.pdf": BIGGER}
-    puts = [line.split()[0] for line in await asked(s)]
-    assert puts == ["POST", "PATCH", "POST", "PUT", "PUT", "PUT", "POST", "PUT", "PUT", "PUT", "PUT"]
+    verbs = [line.split()[0] for line in await asked(s)]
+    assert verbs == ["POST", "POST", "PUT", "PUT", "PUT", "POST", "PUT", "PUT", "PUT", "PUT"]
+
+
+async def test_the_fields_of_a_large_message_are_set_each_time(s: Desk) -> None:
+    ctx = await context(s)
+    for number in (1, 2):
+        await s.outlook.forget()
+        draft = await made(ctx, letter(("b.pdf", BIG), extra="X-A: 1\r\nList-Id: <l.example.com>\r\n"))
+        assert [line.split()[0] for line in await asked(s)][:2] == ["POST", "PATCH"], number
+        raw = render(s.outlook.box.item_by_id(draft.id), s.outlook.box.mint.guid).lower()
+        assert raw.count(b"x-a: 1\r\n") == 1 and raw.count(b"list-id: <l.example.com>\r\n") == 1
 
 
 async def test_a_time_to_send_is_set(s: Desk) -> None:
@@ -229,7 +239,8 @@ async def test_whatever_is_lost_on_the_way_each_file_is_there_once(
     s: Desk, step: tuple[str, str, int], way: dict[str, Any]
 ) -> None:
     ctx = await context(s)
-    raw = letter(("b.pdf", BIG), ("c.pdf", b"c" * 5000), ("c.pdf", b"C" * 5000), ("d.pdf", BIGGER))
+    files = (("b.pdf", BIG), ("c.pdf", b"c" * 5000), ("c.pdf", b"C" * 5000), ("d.pdf", BIGGER))
+    raw = letter(*files, extra="X-A: 1\r\n")
     await s.outlook.fault(step[0], step[1], **way)
     try:
         draft = await made(ctx, raw)
@@ -343,7 +354,7 @@ async def test_what_graph_refuses_half_way_is_taken_away_again(
     ctx = await context(s)
     await s.outlook.fault(method, path, status=status, code=code, count=None, retry_after=60)
     with pytest.raises(error):
-        await made(ctx, letter(("b.pdf", BIG), ("c.pdf", b"c" * 5000)))
+        await made(ctx, letter(("b.pdf", BIG), ("c.pdf", b"c" * 5000), extra="X-A: 1\r\n"))
     await s.outlook.heal()
     assert await drafts(s) == 0 and len(await s.outlook.listing("deleteditems")) == 0
 

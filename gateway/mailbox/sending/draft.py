@@ -6,7 +6,7 @@ never has two drafts sent for one row. A draft that nobody knows of harms nobody
 
 ```
 POST MIME                    always; with a message's large parts left out if it is larger than one request
-PATCH                        if there are fields that Exchange would drop, files, or a time to send: named properties
+PATCH                        if there are fields that Exchange would drop, or a time to send: named properties
 POST or session, each file   decoded from the spool while it is sent
 ```
 """
@@ -116,7 +116,7 @@ def _properties(ctx: AccountContext, prepared: Prepared) -> dict[str, str]:
     properties = properties_of(fields.items())
     if prepared.hold_until > ctx.clock.time():
         properties[_SEND_AT] = graph_time(prepared.hold_until)
-    return properties or ({MARK: ""} if prepared.files else {})
+    return properties
 
 
 def _body(properties: Mapping[str, str]) -> dict[str, Any]:
