@@ -64,9 +64,9 @@ async def relayed(ctx: AccountContext, envelope: Envelope, spool: Spool, queue_i
     """Keep the report that the client asked for, if it asked for one, and land it besides. To be called when Graph
     has the message, before that is said; it fails without harm to the message, which is sent."""
     outcomes = [
-        Outcome(recipient, "relayed", RELAYED, envelope.dsn.of(recipient).orcpt)
-        for recipient in envelope.recipients
-        if envelope.dsn.of(recipient).wants("SUCCESS")
+        Outcome(recipient, "relayed", RELAYED, asked.orcpt)
+        for recipient, asked in envelope.dsn.asked
+        if asked.wants("SUCCESS")
     ]
     if not outcomes or not envelope.sender:
         return
