@@ -11,6 +11,7 @@ from gateway.graph.mail import Result
 from gateway.graph.model import Message, Priority
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.local import KeywordMap, epoch, flags_of
+from gateway.mailbox.localstate import States, change_local
 from gateway.mailbox.replies import is_message_gone
 from gateway.store.api import Applied, FolderRow, Local, MessageRow, Upsert
 
@@ -76,12 +77,11 @@ async def carry(ctx: AccountContext, pairs: Sequence[Arrived]) -> None:
 async def spend_marks(ctx: AccountContext, ids: Sequence[MessageId]) -> None:
     """The \\Deleted of these messages has had its effect: the mark Graph still has counts for nothing from now on,
     wherever they may turn up. No request (decision 8)."""
-    if not ids:
-        return
-    async with ctx.local_lock:
-        local = await ctx.store.local(ctx.account, ids)
-        spent = {id: replace(local.get(id, Local()), undeleted=True) for id in ids}
-        await ctx.store.put_local(ctx.account, spent)
+
+    def spent(local: States) -> States:
+        return {id: replace(local.get(id, Local()), undeleted=True) for id in ids}
+
+    await change_local(ctx, ids, spent)
 
 
 async def move_all(

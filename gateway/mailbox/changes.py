@@ -151,20 +151,21 @@ class _Store:
         going = [job for job in jobs if _lost(job.row.flags, job.wanted) != NOTHING]
         if not going:
             return
-        ctx = self._ctx
-        async with ctx.local_lock:
-            local = await ctx.store.local(ctx.account, [job.row.id for job in going])
-            left = {}
+
+        def left(local: States) -> States:
+            found = {}
             for job in going:
                 before = local.get(job.row.id) or local_of(job.row.flags, self._keywords)
                 lost = _lost(job.row.flags, job.wanted)
                 job.withdrawn = Local(before.answered and lost.answered, before.forwarded and lost.forwarded)
-                left[job.row.id] = replace(
+                found[job.row.id] = replace(
                     before,
                     answered=before.answered and not lost.answered,
                     forwarded=before.forwarded and not lost.forwarded,
                 )
-            await ctx.store.put_local(ctx.account, left)
+            return found
+
+        await change_local(self._ctx, [job.row.id for job in going], left)
 
     async def _guarded(self, jobs: Sequence[_Job]) -> Sequence[_Job]:
         """UNCHANGEDSINCE needs an etag for its If-Match: messages of which none is known are read first."""
@@ -241,18 +242,17 @@ class _Store:
 
     async def _keep_local(self, jobs: Sequence[_Job]) -> dict[MessageId, Local]:
         """The change made on what is stored now, so that two STOREs at once both count."""
-        ctx = self._ctx
-        async with ctx.local_lock:
-            local = await ctx.store.local(ctx.account, [job.row.id for job in jobs])
-            learnt = {}
+
+        def learnt(local: States) -> States:
+            found = {}
             for job in jobs:
                 before = local.get(job.row.id)
                 after = self._local_of(job) if before is None else self._local_after(job, before)
                 if after != (before or NOTHING):
-                    learnt[job.row.id] = after
-            if learnt:
-                await ctx.store.put_local(ctx.account, learnt)
-        return {**local, **learnt}
+                    found[job.row.id] = after
+            return found
+
+        return await change_local(self._ctx, [job.row.id for job in jobs], learnt)
 
     def _local_of(self, job: _Job) -> Local:
         """Where nothing is kept yet."""

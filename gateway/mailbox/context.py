@@ -204,7 +204,6 @@ class AccountContext:
     outgoing: Outgoing = field(default_factory=Outgoing)
     node: str = ALONE  # of several processes on one store each has its own name
     renewals: Renewals = field(default_factory=Renewals)
-    local_lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # read-change-write of Store.local only
     building_lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # one hidden folder is enough
     working: set[int] = field(default_factory=set)  # journal rows of work under way in this process
     # some of that work ended amid what it did

@@ -15,6 +15,7 @@ from gateway.graph.model import Message
 from gateway.graph.props import parse_property, props
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.local import KeywordMap, epoch, merged_local, upsert_of
+from gateway.mailbox.localstate import States, change_local
 from gateway.mailbox.renewal import Suspects, Suspicion, watched
 from gateway.mailbox.sending.hidden import hidden
 from gateway.mailbox.unmarking import unmark
@@ -53,14 +54,13 @@ class Intake:
             outgoing = await hidden(self._ctx, self._id, messages, ())
             messages = [m for m in messages if MessageId(m.id) not in outgoing.ids | outgoing.perhaps]
         ids = [MessageId(message.id) for message in messages]
-        local = await self._ctx.store.local(self._ctx.account, ids)
-        merged = {
-            key: merged_local(message, local.get(key)) for key, message in zip(ids, messages, strict=True)
-        }
-        learnt = {key: state for key, state in merged.items() if state is not None}
-        if learnt:
-            await self._ctx.store.put_local(self._ctx.account, learnt)
-        local = {**local, **learnt}
+
+        def learnt(local: States) -> States:
+            pairs = zip(ids, messages, strict=True)
+            merged = {key: merged_local(message, local.get(key)) for key, message in pairs}
+            return {key: state for key, state in merged.items() if state is not None}
+
+        local = await change_local(self._ctx, ids, learnt)
         if known is not None:
             unmark(self._ctx, self._key, self._id, messages, local)
         known = known or {}

@@ -8,7 +8,7 @@ allocated. Ids are compared as bytes (trap 7). All times are integer seconds sin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -387,6 +387,15 @@ class Store(Submissions, Syncing, Quotas, Protocol):
     # -- local state (invariant 6) --
     async def local(self, account: AccountId, ids: Sequence[MessageId]) -> dict[MessageId, Local]: ...
     async def put_local(self, account: AccountId, states: dict[MessageId, Local]) -> None: ...
+    async def change_local(
+        self,
+        account: AccountId,
+        ids: Sequence[MessageId],
+        change: Callable[[dict[MessageId, Local]], dict[MessageId, Local]],
+    ) -> dict[MessageId, Local]:
+        """Read, change, write back in one transaction: `change` says what shall be kept instead of some of what is.
+        Pure and quick; it may be run again. Returns what is kept then."""
+        ...
 
     # -- journal --
     async def journal_add(self, account: AccountId, kind: str, payload: bytes, folder: int = 0) -> int:

@@ -355,6 +355,20 @@ class JobStore(SubmissionJobs, WalkJobs, JournalJobs, QuotaJobs):
     async def put_local(self, account: AccountId, states: dict[MessageId, Local]) -> None:
         await self._engine.write(lambda db: content.put_local(db, account, states), account)
 
+    async def change_local(
+        self,
+        account: AccountId,
+        ids: Sequence[MessageId],
+        change: Callable[[dict[MessageId, Local]], dict[MessageId, Local]],
+    ) -> dict[MessageId, Local]:
+        def job(db: Connection) -> dict[MessageId, Local]:
+            found = content.local(db, account, ids)
+            changed = change(found)
+            content.put_local(db, account, changed)
+            return {**found, **changed}
+
+        return await self._engine.write(job, account)
+
     def _now(self) -> int:
         return int(self._clock())
 

@@ -877,6 +877,21 @@ async def test_local_state_is_keyed_by_account_and_id(state: State) -> None:
     assert await store.local(BOB, [a]) == {}
 
 
+async def test_changes_of_local_state_at_once_all_count(state: State) -> None:
+    store = await state.open()
+    (a,) = ids("a")
+
+    def adding(word: bytes) -> Callable[[dict[MessageId, Local]], dict[MessageId, Local]]:
+        return lambda known: {a: Local(keywords=known.get(a, Local()).keywords | {word})}
+
+    await store.subscribe(ALICE, "x", True)
+    words = [b"w%d" % n for n in range(20)]
+    answers = await asyncio.gather(*(store.change_local(ALICE, [a], adding(word)) for word in words))
+    assert sorted(len(answer[a].keywords) for answer in answers) == list(range(1, 21))
+    assert (await store.local(ALICE, [a]))[a].keywords == frozenset(words)
+    assert await store.change_local(ALICE, [a], lambda known: {}) == {a: Local(keywords=frozenset(words))}
+
+
 async def test_the_journal_survives_a_restart_in_order(state: State) -> None:
     store = await state.open()
     first = await store.journal_add(ALICE, "append", b"1")
@@ -1117,6 +1132,21 @@ async def test_one_of_two_claims_at_once_holds(store: Store) -> None:
     id = await store.submission_add(submission("q1"), DIGEST)
     claims = [store.submission_claim(id, node, NOW, NOW + 60) for node in "abcdef"]
     assert sum(await asyncio.gather(*claims)) == 1
+
+
+async def test_what_is_queued_is_hastened(store: Store) -> None:
+    for queue_id, status, queued in (
+        ("q1", "waiting", True),
+        ("q2", "waiting", True),
+        ("q3", "sent", True),
+        ("q4", "sending", False),
+    ):
+        await store.submission_add(submission(queue_id, status, queued=queued, due=NOW + 900), DIGEST)
+    assert await store.submission_hasten(ALICE, "q2") == 1
+    assert [row.due for row in await store.submissions(ALICE)] == [NOW + 900, 0, NOW + 900, NOW + 900]
+    assert await store.submission_hasten(ALICE, "q3") == 0 == await store.submission_hasten(BOB)
+    assert await store.submission_hasten(ALICE) == 2
+    assert [row.due for row in await store.submissions(ALICE)] == [0, 0, NOW + 900, NOW + 900]
 
 
 async def test_only_what_is_sent_is_swept(state: State) -> None:
