@@ -338,3 +338,45 @@ async def test_the_shape_of_a_fetch_is_any_awaitable() -> None:
 
     given: Callable[[], Awaitable[bytes]] = fetch
     assert whole(await cache().get_or_fetch("a", given)) == MESSAGE
+
+
+def test_a_file_that_cannot_be_read_leaves_no_descriptor_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tier = DiskTier(tmp_path, 10**6, KEY)
+    name = tier.name("a")
+    tier.write(name, MESSAGE)
+
+    def fails(*_: object) -> bytes:
+        raise OSError("the disk is gone")
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, "pread", fails)
+    for _ in range(5):
+        with pytest.raises(OSError, match="gone"):
+            tier.read(name)
+    monkeypatch.undo()
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+@pytest.mark.parametrize("disk", [False, True])
+async def test_the_structure_of_what_is_large_is_not_looked_for_on_the_loop(
+    tmp_path: Path, disk: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import gateway.mailbox.cache as memory_tier
+    import gateway.mailbox.disktier as disk_tier
+
+    threads: list[bool] = []
+    for module in (memory_tier, disk_tier):
+        real = module.scan
+
+        def scan(raw: bytes, real: Callable[[bytes], object] = real) -> object:
+            threads.append(threading.current_thread() is threading.main_thread())
+            return real(raw)
+
+        monkeypatch.setattr(module, "scan", scan)
+    for above in (10_000, 10**8):  # kept as a file, and in memory
+        near = cache(tmp_path if disk else None, memory=10**8, above=above)
+        body = await near.get_or_fetch(f"{above}", Source(message(2 * 2**20)))
+        assert body.part.end == body.size
+    assert threads == [False, False]

@@ -12,8 +12,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import structlog
+
 from gateway.core.errors import GatewayError
 from gateway.core.runs import Runs
+from gateway.imap.context import Farewell, Gone
 from gateway.imap.esearch import Correlator
 from gateway.imap.ids import uid_set, uids_at
 from gateway.imap.matching import matching
@@ -24,6 +27,8 @@ from gateway.wire.encode import Kind, quoted
 from gateway.wire.fetchatt import FetchItem
 from gateway.wire.searchkey import And, SearchKey, UidSet
 from gateway.wire.sortkey import Criterion
+
+log = structlog.get_logger()
 
 if TYPE_CHECKING:
     from gateway.imap.session import Session
@@ -102,8 +107,12 @@ async def refresh_searches(s: Session, fetch: Fetching) -> None:
         if modseq > context.modseq or last > context.last:
             try:
                 await _refresh(s, context, modseq, last, fetch)
-            except GatewayError:
-                del s.selected.contexts[tag]
+            except (Gone, Farewell):
+                raise
+            except Exception as error:
+                if not isinstance(error, GatewayError):  # ours: it ends this search, not the session
+                    log.exception("a search was not kept up to date")
+                s.selected.contexts.pop(tag, None)
                 _refuse(s, tag, "The search cannot be kept up to date")
 
 

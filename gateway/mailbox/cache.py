@@ -16,6 +16,7 @@ from cachetools import LRUCache
 
 from gateway.graph.throttle import Urgency, urgency
 from gateway.mailbox.disktier import DiskTier, FileBody
+from gateway.mailbox.rendering import OFF_LOOP
 from gateway.mailbox.values import Body
 from gateway.mailbox.work import whole
 from gateway.mime.part import Part, scan
@@ -170,17 +171,19 @@ class BodyCache:
         except (OSError, Damaged):
             self._disk.forget(name)
             return None
-        return self._hold(key, raw, body)
+        return self._hold(key, raw, body.part, body)
 
     async def _keep(self, key: str, raw: bytes) -> Body:
         disk = self._disk
-        if disk is None or not disk.fits(len(raw)):
-            return self._hold(key, raw, None)
-        try:
-            body = await whole(self._write(disk, disk.name(key), raw))
-        except OSError:  # the disk is full: the memory tier goes on alone
-            return self._hold(key, raw, None)
-        return self._hold(key, raw, body)
+        if disk is not None and disk.fits(len(raw)):
+            try:
+                body = await whole(self._write(disk, disk.name(key), raw))
+            except OSError:  # the disk is full: the memory tier goes on alone
+                pass
+            else:
+                return self._hold(key, raw, body.part, body)
+        part = await asyncio.to_thread(scan, raw) if len(raw) >= OFF_LOOP else scan(raw)
+        return self._hold(key, raw, part, None)
 
     async def _write(self, disk: DiskTier, name: str, raw: bytes) -> FileBody:
         """To its end, whoever still waits: a thread cannot be stopped, and its file must be in the budget."""
@@ -188,12 +191,12 @@ class BodyCache:
         disk.kept(name, len(raw))
         return body
 
-    def _hold(self, key: str, raw: bytes, file: FileBody | None) -> Body:
+    def _hold(self, key: str, raw: bytes, part: Part, file: FileBody | None) -> Body:
         """Large bodies by their file, others by their octets."""
         if file is not None and len(raw) > self._spool_above:
             self._files[key] = file
             return file
-        body = MemoryBody(raw)
+        body = MemoryBody(raw, part)
         room = self._memory.maxsize if len(raw) <= self._spool_above else self._memory.maxsize // 4
         if body.cost() <= room:
             self._memory[key] = body

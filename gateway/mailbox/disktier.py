@@ -44,8 +44,13 @@ class FileBody:
     @property
     def part(self) -> Part:
         if self._part is None:
-            self._part = scan(self.read(0, self._size))
+            self.scan(self.read(0, self._size))
+        assert self._part is not None
         return self._part
+
+    def scan(self, raw: bytes) -> None:
+        """Find its structure now, off the loop; `raw` are its octets."""
+        self._part = scan(raw)
 
     def read(self, start: int, end: int) -> bytes:
         return self._cipher.read(self._read_at, self._size, start, end)
@@ -123,20 +128,27 @@ class DiskTier:
             with contextlib.suppress(OSError):
                 os.unlink(draft)
             raise
+        body.scan(data)
         return body
 
     def read(self, name: str) -> tuple[FileBody, bytes]:
         """The body and all its octets, checked whole once. OSError: no file; Damaged: not what was
         written."""
         descriptor = os.open(self._folder / name, os.O_RDONLY)
-        head = os.pread(descriptor, HEAD, 0)
+        try:
+            head = os.pread(descriptor, HEAD, 0)
+        except BaseException:
+            os.close(descriptor)
+            raise
         prefix, size = head[1 : 1 + PREFIX], head[1 + PREFIX :]
         body = FileBody(descriptor, self._cipher(name, prefix, size), int.from_bytes(size, "big"))
         if len(head) != HEAD or head[:1] != VERSION:
             raise Damaged("not a file of this cache")
         if os.fstat(descriptor).st_size != HEAD + sealed_size(body.size):
             raise Damaged("a cached body was cut")
-        return body, body.read(0, body.size)
+        raw = body.read(0, body.size)
+        body.scan(raw)
+        return body, raw
 
     def _cipher(self, name: str, prefix: bytes, size: bytes) -> ChunkCipher:
         return ChunkCipher(self._key, prefix, b"body/" + name.encode() + b"/" + size)
