@@ -57,6 +57,7 @@ class FolderIndex:
         self.recent_floor = 0  # UIDs below were \\Recent to a session of this process already
         self._bound = change_log
         self._log = ChangeLog(change_log, modseq)
+        self._first_unseen = (-1, 0)  # at which mod-sequence, and which
         self._watchers: WeakSet[Watcher] = WeakSet()
         self._ghosts: dict[int, tuple[int, Entry]] = {}  # uid -> (mod-sequence it went at, what it was)
 
@@ -95,9 +96,12 @@ class FolderIndex:
         return len(self) - self.table.having(SystemFlag.SEEN)
 
     def first_unseen(self) -> int:
-        """UID of the first message without \\Seen, 0 if all have it."""
-        wanted = self.table.numbers_without(SystemFlag.SEEN)
-        return next((uid for uid, bits in zip(self.uids, self.bits, strict=True) if bits in wanted), 0)
+        """UID of the first message without \\Seen, 0 if all have it. Looked for once after each change."""
+        if self._first_unseen[0] != self.modseq:
+            wanted = self.table.numbers_without(SystemFlag.SEEN)
+            places = (self.bits.index(number) for number in wanted)
+            self._first_unseen = self.modseq, self.uids[min(places)] if wanted else 0
+        return self._first_unseen[1]
 
     # -- changing: only from the hub --
 

@@ -11,7 +11,7 @@ from gateway.mailbox.names import Entry
 from gateway.mailbox.sizes import ColdSizes, size_of
 from gateway.mailbox.syncs import Syncs
 from gateway.mailbox.values import MailboxStatus
-from gateway.store.api import FolderRow
+from gateway.store.api import Counts, FolderRow
 
 SETTLED_MAX_AGE = 2.0  # seconds: a folder looked at a moment ago is not asked for again
 
@@ -32,6 +32,7 @@ class Statuses:
         self._entry = entry
         self._row = row
         self._cold_sizes = ColdSizes(ctx)
+        self._counts: dict[int, tuple[tuple[int, ...], Counts]] = {}  # by folder: of which state, and what
 
     async def of(self, names: Sequence[str], *, sizes: bool) -> list[MailboxStatus]:
         """NoSuchMailbox; errors of Graph."""
@@ -51,7 +52,7 @@ class Statuses:
         if not row.ready:
             return await self._of_cold(entry.name, row)
         await self.settle(row)
-        return await self._counted(entry.name, row)
+        return await self._counted(entry.name, await self._row(entry.name), sizes=sizes)
 
     async def settle(self, row: FolderRow) -> None:
         """Our rows are what the hierarchy's counts of this folder speak of."""
@@ -64,8 +65,14 @@ class Statuses:
         known = [(entry.name, rows[entry.row.id]) for entry in entries if entry.row.id in rows]
         return [await (self._counted if row.ready else self._cold)(name, row) for name, row in known]
 
-    async def _counted(self, name: str, row: FolderRow) -> MailboxStatus:
-        counts = await self._ctx.store.counts(row.key)
+    async def _counted(self, name: str, row: FolderRow, *, sizes: bool = True) -> MailboxStatus:
+        """Counting takes the longer the more messages there are: it is done anew where something has changed, or where
+        sizes are told, which become exact without a new mod-sequence."""
+        state = (row.modseq, row.uid_next, row.recent_from)
+        known, counts = self._counts.get(row.key, ((), None))
+        if sizes or counts is None or counts.deleted or known != state:
+            counts = await self._ctx.store.counts(row.key)
+            self._counts[row.key] = state, counts
         return MailboxStatus(
             name=name, messages=counts.messages, recent=counts.recent, uid_next=counts.uid_next,
             uid_validity=row.uid_validity, unseen=counts.unseen, highest_modseq=counts.modseq,

@@ -127,6 +127,7 @@ tls_port = 0
 allow_plaintext = true
 login_delay = 0.0
 poll_interval = {poll}
+size_share = 0
 connections_per_address = 100000
 connections_per_user = 100000
 [submission]
