@@ -93,6 +93,7 @@ class Gateway:
         self._clients: list[GraphClient] = []
         self._listening = False
         self._originals = 0
+        self._queue = 0, 0.0
         # Of several on one database each has its own name, and another one after each start.
         self._node = ALONE if config.store.url is None else uuid.uuid4().hex
 
@@ -188,6 +189,8 @@ class Gateway:
     async def _measure(self) -> None:
         with contextlib.suppress(Unavailable):  # the last figure stands
             self._originals = await self._store.originals_octets()
+            totals = await self._store.queue_totals()
+            self._queue = totals.depth, self._clock.time() - totals.oldest if totals.depth else 0.0
 
     # -- upkeep --
 
@@ -283,6 +286,7 @@ class Gateway:
                 self._contents,
                 lambda: self._originals,
                 lambda: (self.board.taken, self.board.refused),
+                lambda: self._queue,
                 self._place.figures,
             )
         )

@@ -1,4 +1,4 @@
-"""The command line: `gateway demo|serve|check-config|emulator|version|account`.
+"""The command line: `gateway demo|serve|check-config|emulator|version|account|queue`.
 
 Every failure is one line on standard error that says what to do, and exit status 2 (1 for a refused check).
 """
@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import ExitStack
 from pathlib import Path
 from sqlite3 import DatabaseError
@@ -33,6 +33,7 @@ from gateway.graph.errors import GraphError
 from gateway.graph.token import DevicePrompt, device_login
 from gateway.keys import check_files, delegated_sign_in, token_cache
 from gateway.mailbox.credentials import MAX_PASSWORD, hash_password, scram_of
+from gateway.outbox import Outbox, OutboxError, opened
 from gateway.store.errors import StoreError
 from gateway.store.keyfile import load_or_create_key, private_folder
 
@@ -42,6 +43,10 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 account = typer.Typer(no_args_is_help=True, help="Passwords and sign-in of accounts.")
 app.add_typer(account, name="account")
+queue = typer.Typer(
+    no_args_is_help=True, help="Mail that is accepted and not sent yet (submission.mode = queue)."
+)
+app.add_typer(queue, name="queue")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ConfigFile = Annotated[Path, typer.Option("--config", help="TOML configuration file.")]
@@ -325,3 +330,54 @@ def _run(work: Awaitable[None]) -> None:
 
 async def _awaited(work: Awaitable[None]) -> None:
     await work
+
+
+@queue.command("list")
+def queue_list(config: ConfigFile, as_json: Json = False) -> None:
+    """What is accepted and not sent, oldest first in each mailbox."""
+    found = _queue(config, lambda outbox: outbox.listed())
+    lines = [
+        f"{each['queue_id']}  {each['accepted']}  {each['account']}  {each['size']} octets, "
+        f"{each['recipients_count']} recipients, {each['attempts']} tries  {each['error'] or each['state']}"
+        for each in found
+    ]
+    say({"queue": found}, "\n".join(lines) or "the queue is empty", as_json)
+
+
+@queue.command("show")
+def queue_show(queue_id: str, config: ConfigFile, as_json: Json = False) -> None:
+    """All that is known of one message."""
+    found = _queue(config, lambda outbox: outbox.shown(queue_id))
+    say(found, "\n".join(f"{name:17} {value}" for name, value in found.items()), as_json)
+
+
+@queue.command("retry")
+def queue_retry(queue_id: str, config: ConfigFile, as_json: Json = False) -> None:
+    """Try one message within a minute; those before it in its mailbox go first."""
+    count = _queue(config, lambda outbox: outbox.hasten(queue_id))
+    say({"hastened": count}, f"{queue_id} is due", as_json)
+
+
+@queue.command("flush")
+def queue_flush(config: ConfigFile, as_json: Json = False) -> None:
+    """Try all messages within a minute."""
+    count = _queue(config, lambda outbox: outbox.hasten())
+    say({"hastened": count}, f"{count} due", as_json)
+
+
+@queue.command("drop")
+def queue_drop(queue_id: str, config: ConfigFile, as_json: Json = False) -> None:
+    """Take one message out: it is not sent, and its sender is not told."""
+    _queue(config, lambda outbox: outbox.drop(queue_id))
+    say({"dropped": queue_id}, f"{queue_id} is dropped", as_json)
+
+
+def _queue(config: Path, work: Callable[[Outbox], Coroutine[Any, Any, A]]) -> A:
+    async def run() -> A:
+        async with opened(load(config)) as outbox:
+            return await work(outbox)
+
+    try:
+        return asyncio.run(run())
+    except OutboxError as error:
+        fail(str(error), 1)

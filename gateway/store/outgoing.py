@@ -71,6 +71,10 @@ class Submissions(Protocol):
         both hear True."""
         ...
 
+    async def submission_hasten(self, account: AccountId, queue_id: str = "") -> int:
+        """What is queued and not sent, or that one of it, is due at once; how many."""
+        ...
+
     async def submission_sweep(self, account: AccountId, heard_before: int, now: int) -> int:
         """Drop what is sent and due before `now`, or heard of by the client and last touched before `heard_before`.
         How many."""

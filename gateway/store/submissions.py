@@ -76,6 +76,15 @@ def _claim(db: Connection, id: int, holder: str, now: int, until: int) -> bool:
     return db.execute(sql, (holder, until, id, holder, now)).rowcount > 0
 
 
+def _hasten(db: Connection, account: AccountId, queue_id: str) -> int:
+    sql = "UPDATE submission SET due = 0 WHERE account = ? AND queued = 1 AND state <> ?"
+    values: list[Any] = [account_key(db, account), SENT]
+    if queue_id:
+        sql += " AND queue_id = ?"
+        values.append(queue_id)
+    return db.execute(sql, values).rowcount
+
+
 def _sweep(db: Connection, account: AccountId, heard_before: int, now: int) -> int:
     sql = (
         "DELETE FROM submission WHERE account = ? AND state = ? AND (due < ? OR (heard = 1 AND touched < ?))"
@@ -136,6 +145,9 @@ class SubmissionJobs:
 
     async def submission_claim(self, id: int, holder: str, now: int, until: int) -> bool:
         return await self._engine.write(lambda db: _claim(db, id, holder, now, until))
+
+    async def submission_hasten(self, account: AccountId, queue_id: str = "") -> int:
+        return await self._engine.write(lambda db: _hasten(db, account, queue_id), account)
 
     async def submission_sweep(self, account: AccountId, heard_before: int, now: int) -> int:
         return await self._engine.write(lambda db: _sweep(db, account, heard_before, now), account)

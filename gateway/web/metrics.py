@@ -100,6 +100,10 @@ class Sources:
     contents: Callable[[], Iterable[Content]]
     originals: Callable[[], int]
     notices: Callable[[], tuple[int, int]] = lambda: (0, 0)  # from Graph: taken, refused
+    queue: Callable[[], tuple[int, float]] = lambda: (
+        0,
+        0.0,
+    )  # the outbox: how many, and seconds the oldest waits
     nodes: Callable[[], Mapping[str, float]] = dict  # of several gateways on one database; of one: nothing
 
 
@@ -182,6 +186,10 @@ READINGS = (
     Reading("gateway_deaths", "How often other gateways declared this one dead", (), _node("deaths")),
     Reading("gateway_database_reconnects", "Times the connection that hears them was made anew", (),
             _node("reconnects")),
+    Reading("gateway_queue_depth", "Messages accepted and not sent yet", (), lambda s: [((), s.queue()[0])],
+            GaugeMetricFamily),
+    Reading("gateway_queue_age_seconds", "Time the oldest of them has waited", (), lambda s: [((), s.queue()[1])],
+            GaugeMetricFamily),
     Reading("gateway_accounts", "Accounts that are up", (), lambda s: [((), len(list(s.contents())))],
             GaugeMetricFamily),
     Reading("gateway_rerendered", "Messages that Exchange renders otherwise than before", (),

@@ -298,7 +298,8 @@ async def test_a_walk_is_taken_up_where_it_was_and_ends_with_the_delta_link(stat
     await store.close()
     store = await state.open(now=NOW + 50)
     assert await store.walk(folder.key) == Walk("page-2", False, NOW, frozenset({0, 1000}))
-    await store.stage(folder.key, [told("a"), told("x")], link=None)
+    await store.stage(folder.key, [told("a", etag="e"), told("x")], link=None)
+    assert await store.staged_etags(folder.key, ids("a", "x", "b")) == {"a": "e", "x": ""}
     await store.apply(folder.key, [told("mine"), told("d")], [])
     await store.walk_on(folder.key, ids("d", "b"), ids("c"), link="delta", done=True)
     assert await store.walk_gaps(folder.key) == (ids("b"), ids("mine", "x"))

@@ -14,6 +14,7 @@ from email.utils import format_datetime
 from gateway.core.errors import SubmissionRefused
 from gateway.core.limits import KIB, Limits
 from gateway.mailbox.sending.headers import named_fields
+from gateway.mailbox.sending.identity import check_authors, is_author
 from gateway.mailbox.sending.plan import plan
 from gateway.mailbox.values import Envelope
 from gateway.mime.compose import message_id as message_id_of
@@ -100,7 +101,8 @@ class File:
 class Prepared:
     """A submission that nothing stands against here. `message_id`: that of the message, with its angle brackets.
     `mime`: what a draft is made of. `files`: what is attached to it then. `fields`: header fields it must be given as
-    properties; `lost`: names of those that Exchange drops whatever one does. `hold_until`: of the envelope."""
+    properties; `lost`: names of those that Exchange drops whatever one does. `hold_until`: of the envelope. `author`: the
+    envelope's sender, if From names nobody else."""
 
     message_id: str
     mime: bytes | Stream
@@ -108,18 +110,20 @@ class Prepared:
     fields: tuple[tuple[str, str], ...] = ()
     lost: tuple[str, ...] = ()
     hold_until: int = 0
+    author: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What content is prepared by. `now` and `message_id` stand in for what is missing; `sender`: of a message that
-    has neither From nor a sender."""
+    has neither From nor a sender. `senders`: as whom it may be sent, if that is known."""
 
     now: int
     message_id: str
     mismatch: str
     limits: Limits
     sender: str = ""
+    senders: tuple[str, ...] = ()
 
 
 def content(source: Octets, size: int, envelope: Envelope, terms: Terms) -> Prepared:
@@ -130,6 +134,7 @@ def content(source: Octets, size: int, envelope: Envelope, terms: Terms) -> Prep
     header, outline = _header(source, outline)
     planned = plan(header, envelope, mismatch=terms.mismatch, most=limits.recipients)
     header = supplied(planned.header, envelope, terms)
+    check_authors(header, terms.senders)
     mending = mend(source, outline, whole)
     for name, value in mending.fields.items():
         header = set_header(header, name.title(), value)
@@ -147,7 +152,8 @@ def _prepared(envelope: Envelope, header: bytes, mime: Stream, files: Sequence[F
     fields, lost = named_fields(header, whole=not files)
     name = (message_id_of(header) or b"").decode("utf-8", "replace")
     body = mime.octets() if len(mime) <= _SMALL else mime
-    return Prepared(name, body, tuple(files), tuple(fields.items()), tuple(lost), envelope.hold_until)
+    author = envelope.sender if is_author(envelope.sender, header) else ""
+    return Prepared(name, body, tuple(files), tuple(fields.items()), tuple(lost), envelope.hold_until, author)
 
 
 # -- the header block --

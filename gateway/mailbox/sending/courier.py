@@ -115,7 +115,7 @@ class Courier:
         if record.row.state == SENDING:
             await self._settle(record, old)
         elif record.row.state == GIVEN_UP and record.work.draft:
-            await cleared(self._ctx, record)
+            await self._clear(record)
         elif old:
             await self._strays(record)
 
@@ -131,6 +131,14 @@ class Courier:
             await accounted(ctx, record)
         elif fate is Fate.DRAFT and old:
             await give_up(ctx, record)
+
+    async def _clear(self, record: Record) -> None:
+        """It bears the id that its copy in Sent Items would have: what was sent after all stays there."""
+        fate = await look(self._ctx, record.work, priority=Priority.BACKGROUND)
+        if fate is Fate.SENT:
+            await accounted(self._ctx, record)
+        elif fate is Fate.DRAFT:
+            await cleared(self._ctx, record)
 
     async def _strays(self, record: Record) -> None:
         """Drafts that nobody waits for, at a time when no more can come."""

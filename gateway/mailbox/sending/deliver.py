@@ -150,6 +150,7 @@ class _Submission:
             async with held(ctx, record):
                 await go(ctx, record, prepared, resumed=resumed)
         except GraphError as error:
+            ctx.refused.learn(prepared.author, error, ctx.clock.monotonic())
             await failed(ctx, record, error)
             raise submission_refusal(error) from error
         except BaseException:  # a bug, or the store: `courier` looks what there is

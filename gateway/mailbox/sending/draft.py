@@ -55,7 +55,8 @@ async def prepare(
     """Plan and content, checked; no request. `now` and `message_id` are used where the message has no Date or
     Message-ID. The spool is read again when the draft is made. SubmissionRefused."""
     sender = ctx.account if "@" in ctx.account else ""
-    terms = Terms(now, message_id, ctx.settings.header_mismatch, ctx.limits, sender)
+    settings = ctx.settings
+    terms = Terms(now, message_id, settings.header_mismatch, ctx.limits, sender, settings.senders)
     if spool.size <= _SMALL:
         prepared = content(spool, spool.size, envelope, terms)
     else:

@@ -42,7 +42,7 @@ class Steps:
     async def _create(self) -> None:
         record = self._record
         found = await self._find() if self._resumed else None
-        record.work.strays |= self._resumed and found is None
+        record.work.strays |= self._resumed  # nobody knows how often it was tried
         record.work.draft = (await self._created(found)).id
         await record.save(self._ctx, SENDING)
 
