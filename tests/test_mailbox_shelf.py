@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,19 +28,30 @@ def test_a_block_grows_and_an_empty_text_counts_as_kept() -> None:
     assert shelf.get(1, "words", [3, 4, 5]) == ["x", "", None]
 
 
+def noise(number: int) -> bytes:
+    return random.Random(number).randbytes(1000)
+
+
 def test_the_budget_holds_and_the_least_used_go_first() -> None:
-    shelf = Shelf(3 * (1000 + 2 * ENTRY_OCTETS))
-    for number in range(3):
-        shelf.put(1, "e", {number * BLOCK: b"x" * 1000})
-    shelf.get(1, "e", [0])
-    shelf.put(1, "e", {3 * BLOCK: b"x" * 1000})
-    assert shelf.octets <= 3 * (1000 + 2 * ENTRY_OCTETS)
-    assert [each is None for each in shelf.get(1, "e", [0, BLOCK, 2 * BLOCK, 3 * BLOCK])] == [
-        False,
-        True,
-        False,
-        False,
-    ]
+    """Each half holds three blocks."""
+    shelf = Shelf(6 * (1000 + 2 * ENTRY_OCTETS))
+    for number in range(8):
+        shelf.put(1, "e", {number * BLOCK: noise(number)})
+    assert shelf.octets <= 6 * (1000 + 2 * ENTRY_OCTETS)
+    kept = [shelf.get(1, "e", [number * BLOCK])[0] for number in range(8)]
+    assert kept[0] is None
+    assert kept[4:] == [noise(number) for number in range(4, 8)]
+
+
+def test_what_falls_out_is_packed_and_comes_back_as_it_was() -> None:
+    shelf = Shelf(2 * (1004 + 3 * ENTRY_OCTETS))
+    shelf.put(1, "e", {1: b"x" * 1000})
+    shelf.put(1, "t", {1: "text" * 200, 2: ""})
+    assert shelf.get(1, "e", [1, 2]) == [b"x" * 1000, None]
+    assert shelf.get(1, "t", [1, 2]) == ["text" * 200, ""]
+    shelf.put(1, "e", {2: b"more"})
+    shelf.get(1, "t", [1])
+    assert shelf.get(1, "e", [1, 2]) == [b"x" * 1000, b"more"]
 
 
 def test_what_is_larger_than_the_budget_is_not_kept() -> None:
