@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.core.errors import Unavailable
 from gateway.mailbox import spool as spools
@@ -302,3 +304,35 @@ async def test_commands_of_several_messages_cannot_wait_for_each_other() -> None
     await most.close()
     await most.close()
     assert budget.used == 0
+
+
+# -- read in pieces, and kept for who works on --
+
+
+@given(st.integers(0, 5 * CHUNK), st.data())
+@settings(max_examples=30, deadline=None)
+def test_any_range_is_that_of_the_whole(size: int, data: st.DataObject) -> None:
+    whole = random.Random(size).randbytes(size)
+    start = data.draw(st.integers(0, size))
+    end = data.draw(st.none() | st.integers(start, size + 10))
+
+    async def run() -> bytes:
+        spool = MailSpool(SpoolBudget(10**9), memory=CHUNK)
+        for at in range(0, size, 50_000):
+            await spool.write(whole[at : at + 50_000])
+        assert spool.read() == whole
+        return spool.read(start, end)
+
+    assert asyncio.run(run()) == whole[start:end]
+
+
+async def test_a_spool_that_is_kept_is_closed_when_it_is_kept_no_longer() -> None:
+    budget = SpoolBudget(10**9)
+    spool = MailSpool(budget)
+    await spool.write(b"abc")
+    with spool.kept():
+        await spool.close()
+        assert spool.read() == b"abc" and budget.used
+    assert not budget.used
+    with pytest.raises(ValueError, match="closed"):
+        spool.read()
