@@ -355,6 +355,26 @@ async def test_polling_takes_over_when_notifications_end(p: Pushed) -> None:
     await folder.close()
 
 
+async def test_notifications_that_stop_are_missed_and_polling_takes_over(
+    p: Pushed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.mailbox.deafness.LOOK", 0.05)
+    monkeypatch.setattr("gateway.mailbox.deafness.PATIENCE", 0.3)
+    await p.site.restart()
+    account = await p.account()
+    folder = await account.open("INBOX", read_only=False)
+    await asyncio.sleep(0.6)
+    assert account.ctx.freshness.since is not None  # that nothing happens is no reason
+    told, p.outlook.box.heard = p.outlook.box.heard, None
+    await p.outlook.deliver(mime("unheard"))
+    await account.sync((await account.entry("INBOX")).row).poll(max_age=0.0)
+    await until(lambda: account.ctx.freshness.since is None, 3)
+    p.outlook.box.heard = told
+    await p.outlook.deliver(mime("heard"))
+    await until(lambda: account.ctx.freshness.since is not None, 3)
+    await folder.close()
+
+
 # -- strangers --
 
 

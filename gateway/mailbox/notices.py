@@ -58,9 +58,11 @@ class Inbox:
         self.wake = asyncio.Event()
         self.events: set[str] = set()
         self.missed = False
+        self.heard = 0  # how often
         self._pokes: dict[str, Poke] = {}
 
     def hear(self, notice: Notice) -> None:
+        self.heard += 1
         if notice.lifecycle_event:
             self._event(notice.lifecycle_event)
         elif notice.resource_data is not None and notice.resource_data.id:

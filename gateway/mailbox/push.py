@@ -19,6 +19,7 @@ from gateway.core.types import FolderId, MessageId
 from gateway.graph.errors import GraphError, NotFound
 from gateway.graph.model import Message, Priority
 from gateway.mailbox.context import AccountContext
+from gateway.mailbox.deafness import Deafness
 from gateway.mailbox.notices import Board, Inbox, Poke
 from gateway.mailbox.subscription import Addresses, Keeper
 from gateway.mailbox.watch import Watches
@@ -63,13 +64,15 @@ class Push:
         self._watches = watches
         self._inbox = Inbox()
         self._keeper = Keeper(ctx, addresses, board, self._inbox)
+        self._deafness = Deafness(ctx, watches, self._inbox)
         self._tasks: list[asyncio.Task[None]] = []
         self._retry: asyncio.Task[None] | None = None
         self._left: dict[str, Poke] = {}
         ctx.freshness.expect()
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._keeper.run()), asyncio.create_task(self._listen())]
+        runs = (self._keeper.run(), self._listen(), self._deafness.run())
+        self._tasks = [asyncio.create_task(run) for run in runs]
 
     async def close(self) -> None:
         self._keeper.close()
@@ -83,6 +86,9 @@ class Push:
             await self._inbox.wake.wait()
             await self._ctx.clock.sleep(GATHER)
             pokes, missed = self._inbox.take()
+            if pokes and self._deafness.hears():
+                self._keeper.trust()
+                missed = True
             while self._inbox.events:
                 self._keeper.event(self._inbox.events.pop())
             again, self._left = self._left, {}

@@ -68,6 +68,11 @@ class Keeper:
         log.info("subscription event", kind=name)
         self._wake.set()
 
+    def trust(self) -> None:
+        """Notifications come, after none did for a while."""
+        if self._alive:
+            self._ctx.freshness.begin(self._ctx.clock.monotonic())
+
     async def run(self) -> None:
         while True:
             await self._follow()
@@ -110,7 +115,7 @@ class Keeper:
                 pause = RETRY_MOST if isinstance(error, Denied) else pause
                 log.warning("no notifications", error=type(error).__name__, code=error.code, retry=pause)
                 self._check_alive()
-                await self._wait(pause * (0.5 + self._ctx.rng.random() / 2))
+                await self._wait(min(pause * (0.5 + self._ctx.rng.random() / 2), self._until_end()))
                 pause = min(pause * 2, RETRY_MOST)
             else:
                 pause = RETRY
@@ -146,8 +151,18 @@ class Keeper:
         left = self._kept.expires - self._ctx.clock.time()
         return max(left / 2 * (0.8 + 0.2 * self._ctx.rng.random()), LEAST_LIFE)
 
+    @property
+    def _alive(self) -> bool:
+        return self._kept is not None and self._kept.expires - LEAST_LIFE >= self._ctx.clock.time()
+
+    def _until_end(self) -> float:
+        """Seconds in which what there is can be relied on; where there is nothing, no reason to look sooner."""
+        if self._kept is None or not self._alive:
+            return RETRY_MOST
+        return self._kept.expires - LEAST_LIFE - self._ctx.clock.time() + 1.0
+
     def _check_alive(self) -> None:
-        if self._kept is None or self._kept.expires - LEAST_LIFE < self._ctx.clock.time():
+        if not self._alive:
             self._ctx.freshness.end()
 
     # -- at Graph --
