@@ -237,6 +237,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--think", type=float, default=2.5,
+        help="seconds a client rests at most between acts; much less, and the mailboxes' own limits end it all",
+    )  # fmt: skip
     parser.add_argument("--kill-every", type=float, default=0.0, help="seconds, about; 0 = never")
     parser.add_argument("--folder", type=Path, help="kept for looking at; default: a temporary one")
     given = parser.parse_args()
@@ -246,7 +250,7 @@ def main() -> None:
         made = asyncio.run(
             soak(
                 folder, seconds=given.minutes * 60, clients=given.clients, seed=given.seed,
-                kill_every=given.kill_every, say=lambda text: print(text, flush=True),
+                kill_every=given.kill_every, think=given.think, say=lambda text: print(text, flush=True),
             )
         )  # fmt: skip
     print(made.report())
