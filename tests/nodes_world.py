@@ -10,13 +10,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import aiosmtplib
 from argon2 import PasswordHasher
 
 from gateway.app import Gateway
 from gateway.config import from_values
 from gateway.mailbox.account import MailboxAccount
 from tests import postgres_server
-from tests.account_world import ALICE, PASSWORD, Client, Outlook, outlook_world
+from tests.account_world import ALICE, BOB, PASSWORD, Client, Outlook, outlook_world
 
 LEASE = 1.5  # seconds
 EASY = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
@@ -51,6 +52,15 @@ class Node:
         await client.response()
         (await client.do(f'LOGIN "{user}" "{PASSWORD}"')).ok()
         return client
+
+    async def submit(self, raw: bytes, to: str = BOB, user: str = ALICE) -> None:
+        """By SMTP; the client hears 250."""
+        smtp = aiosmtplib.SMTP(
+            hostname="127.0.0.1", port=self.gateway.ports.smtp, use_tls=False, start_tls=False
+        )
+        async with smtp:
+            await smtp.login(user, PASSWORD)
+            await smtp.sendmail(user, [to], raw)
 
     async def holds(self, user: str = ALICE) -> bool:
         return (await self.account(user)).ctx.duty.held

@@ -184,6 +184,23 @@ async def test_a_folder_is_synced_first_by_one_of_them(tmp_path: Path) -> None:
         assert len(listings) <= 6, listings  # one of each folder in the background
 
 
+async def test_a_message_sent_through_one_and_filed_through_another_is_one(tmp_path: Path) -> None:
+    raw = (
+        b"From: alice@example.com\r\nTo: bob@example.com\r\nMessage-ID: <once@example.com>\r\n"
+        b"Subject: once\r\n\r\nx\r\n"
+    )
+    async with nodes_world(tmp_path) as world:
+        a, b = await world.up(), await world.up()
+        client = await b.client()
+        await client.select("Sent Items")
+        await a.submit(raw)
+        answer = (await client.do('APPEND "Sent Items" {}', raw)).ok()
+        assert b"APPENDUID" in answer.tagged
+        assert len(await world.outlook.listing("sentitems")) == 1
+        (await client.do("NOOP")).ok()
+        assert (await client.do("FETCH 1:* BODY.PEEK[]")).ok().literal() == raw
+
+
 # -- what the mailbox bears --
 
 

@@ -19,7 +19,10 @@ class BuildingFolder(msgspec.Struct):
 async def building_folder(ctx: AccountContext) -> str:
     """Its id; made on demand, and kept by the journal (hidden folders are in no listing)."""
     async with ctx.building_lock:
-        return await _known(ctx) or await _made(ctx)
+        if known := await _known(ctx):
+            return known
+        async with ctx.duty.alone(f"building/{ctx.account}"):
+            return await _known(ctx) or await _made(ctx)
 
 
 async def _known(ctx: AccountContext) -> str | None:

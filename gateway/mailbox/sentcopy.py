@@ -14,6 +14,7 @@ from gateway.mailbox.changes import store_flags
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.facts import facts_of_octets
 from gateway.mailbox.local import KeywordMap, epoch, upsert_of
+from gateway.mailbox.sending.elsewhere import times_sent
 from gateway.mailbox.values import Incoming
 from gateway.mime.compose import message_id
 from gateway.store.api import FolderRow, Upsert
@@ -54,7 +55,7 @@ def _name(message: Incoming) -> str:
 async def _find(ctx: AccountContext, sent: FolderRow, name: str, found: Sequence[str]) -> Message | None:
     """Another than those found; as many as were sent can be there."""
     since = ctx.clock.time() - YOUNG
-    if not name or ctx.sent.count(name, since) <= len(found):
+    if not name or await times_sent(ctx, name, since) <= len(found):
         return None
     return await _look(ctx, sent, name, since, found)
 
