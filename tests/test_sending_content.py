@@ -6,21 +6,23 @@ import asyncio
 import base64
 import os
 import random
+import re
 import tracemalloc
 from dataclasses import replace
 from email import message_from_bytes, policy
+from typing import Any
 
 import pytest
 from emulator_kit import ALICE, BOB, Kit
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mime_trees import TREES, Tree
+from mime_trees import SHRAPNEL, TREES, Tree
 from sending_support import Kept, inbox, leaves, made, mime_of, octets, prepared, send, tiny
 
 from gateway.core.errors import SubmissionRefused
 from gateway.core.limits import DEFAULT_LIMITS, KIB, MIB
 from gateway.emulator import corpus
-from gateway.mailbox.sending.content import Stream, Terms, content
+from gateway.mailbox.sending.content import Prepared, Stream, Terms, content
 from gateway.mailbox.values import Envelope
 from gateway.mime.compose import remove_header
 from gateway.mime.header import Fields, decoded, header_end
@@ -332,6 +334,54 @@ def test_ranges_of_a_file_go_on_and_begin_again() -> None:
     assert asyncio.run(octets(found, 4000, 8000)) == data[4000:8000]  # the answer was lost
     assert asyncio.run(octets(found, 8000, 9000)) == data[8000:]
     assert asyncio.run(octets(found)) == data
+
+
+def taken(raw: bytes, *to: str, **rest: Any) -> Prepared | SubmissionRefused:
+    try:
+        return prepared(raw, *to, **rest)
+    except SubmissionRefused as error:
+        return error
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(TREES, st.integers(1200, 4000))
+def test_the_files_of_any_large_message_are_in_what_arrives(tree: Tree, request_body: int) -> None:
+    raw = HEAD.replace("MIME-Version", "X-Pad: " + "p" * 60 + "\r\nMIME-Version").encode() + tree.raw
+    limits = tiny(request_body)
+    found = taken(raw, BOB, sender=ALICE, limits=limits)
+    if isinstance(found, SubmissionRefused):
+        assert (found.status, found.enhanced) == (552, "5.3.4")
+        return
+    assert len(mime_of(found)) <= request_body * 3 // 4
+    if found.files:
+        got = [e[4] for e in leaves(received(raw, limits=limits))]
+        got += [base64.b64decode(e) for e in got if re.fullmatch(rb"[A-Za-z0-9+/=\r\n]*", e)]
+        for each in found.files:
+            assert lines(asyncio.run(octets(each))) in [lines(e) for e in got]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    SHRAPNEL, st.sets(st.sampled_from(["a@b", "b@c", "é@x.com"]), min_size=1), st.booleans(), st.booleans()
+)
+def test_whatever_comes_is_taken_or_refused(raw: bytes, to: set[str], small: bool, copy: bool) -> None:
+    limits = tiny(700) if small else DEFAULT_LIMITS
+    found = taken(raw, *to, limits=limits, mismatch="bcc-copy" if copy else "refuse")
+    if isinstance(found, SubmissionRefused):
+        assert 550 <= found.status <= 554
+        return
+    out = mime_of(found)
+    assert b"\n" not in out.replace(b"\r\n", b"") and b"\r" not in out.replace(b"\r\n", b"")
+    head = out[: header_end(out)]
+    assert all(len(line) <= 998 for line in head.split(b"\r\n"))
+    assert [len(Fields(head).all(name)) for name in (b"from", b"date", b"message-id")] == [1, 1, 1]
+    assert prepared(out, *to, limits=DEFAULT_LIMITS, mismatch="bcc-copy").message_id == found.message_id
+
+
+@pytest.mark.parametrize("name", ["From", "Subject", "Date", "Message-ID", "Content-Type", "Reply-To"])
+def test_a_second_field_where_there_may_be_one_goes(name: str) -> None:
+    raw = f"{name}: text/plain\r\nTo: b@x.com\r\n{name}: text/html\r\n\r\n".encode()
+    assert fields(made(raw, "b@x.com")).all(name.lower().encode()) == [b"text/plain"]
 
 
 # -- memory --

@@ -40,6 +40,11 @@ def set_header(raw: bytes, name: bytes, value: bytes) -> bytes:
     return kept[: found[0].start] + fold_field(name, value) + kept[found[0].end :]
 
 
+def keep_first(raw: bytes, name: bytes) -> bytes:
+    """The message with one field of that name at most: the first."""
+    return _without(raw, _named(raw, name)[1:])
+
+
 def _named(raw: bytes, name: bytes) -> list[Field]:
     lowered = name.lower()
     return [found for found in split(raw[: header_end(raw)]) if found.name == lowered]

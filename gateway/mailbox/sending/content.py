@@ -17,8 +17,8 @@ from gateway.mailbox.sending.headers import named_fields
 from gateway.mailbox.sending.identity import check_authors, is_author
 from gateway.mailbox.sending.plan import plan
 from gateway.mailbox.values import Envelope
+from gateway.mime.compose import keep_first, remove_header, set_header
 from gateway.mime.compose import message_id as message_id_of
-from gateway.mime.compose import remove_header, set_header
 from gateway.mime.decoding import plain, plain_size
 from gateway.mime.detach import FilePart, cuts, detachable, file_of, obstacle
 from gateway.mime.header import Fields, split
@@ -33,6 +33,10 @@ HEADER = 256 * KIB  # octets of a header block
 PARTS = 1000  # of a message that goes in pieces
 _GATHERED = 128 * KIB  # octets read ahead
 _BASE64_LINE = 78 / 57  # octets of MIME an octet of a file becomes
+_SINGLE = (
+    b"from", b"sender", b"reply-to", b"date", b"message-id", b"subject", b"in-reply-to", b"references",
+    b"mime-version", b"content-type", b"content-transfer-encoding", b"content-disposition",
+)  # fmt: skip
 _SLACK = 64 * KIB
 _SMALL = 64 * KIB  # octets of MIME that are held rather than read again
 
@@ -101,8 +105,8 @@ class File:
 class Prepared:
     """A submission that nothing stands against here. `message_id`: that of the message, with its angle brackets.
     `mime`: what a draft is made of. `files`: what is attached to it then. `fields`: header fields it must be given as
-    properties; `lost`: names of those that Exchange drops whatever one does. `hold_until`: of the envelope. `author`: the
-    envelope's sender, if From names nobody else."""
+    properties; `lost`: names of those that Exchange drops whatever one does. `hold_until`: of the envelope. `author`:
+    the envelope's sender, if From names nobody else."""
 
     message_id: str
     mime: bytes | Stream
@@ -171,15 +175,19 @@ def _header(source: Octets, outline: Part) -> tuple[bytes, Part]:
         raw = b"".join([raw[each.start : each.end] for each in fields]) + b"\r\n" if fields else b"\r\n"
     if fields and fields[0].name == b"":
         return b"\r\n", Part(0, 0, outline.end, params=((b"charset", b"us-ascii"),))
-    header = crlf(raw)
+    header = crlf(raw.replace(b"\0", b" "))
     if not header.endswith(b"\n"):
         header += b"\r\n"
     return header if header == b"\r\n" or header.endswith(b"\n\r\n") else header + b"\r\n", outline
 
 
 def supplied(header: bytes, envelope: Envelope, terms: Terms) -> bytes:
-    """With what Exchange or the recipient needs and the client left out (RFC 6409 section 8)."""
+    """With what Exchange or the recipient needs and the client left out (RFC 6409 section 8), and without second
+    fields where there may be one (RFC 5322 section 3.6): who reads the last must see what who reads the first saw."""
     fields = Fields(header)
+    for name in _SINGLE:
+        if len(fields.all(name)) > 1:
+            header = keep_first(header, name)
     sender = envelope.sender or terms.sender
     if not (fields.first(b"from") or b"").strip() and sender:
         header = set_header(header, b"From", f"<{sender}>".encode("utf-8", "surrogateescape"))
