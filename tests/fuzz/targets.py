@@ -21,6 +21,7 @@ from gateway.wire import mutf7
 from gateway.wire.charset import BadCharset, codec, decode
 from gateway.wire.structure import bodystructure, envelope
 
+from . import submission
 from .framer import drive, understand
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -149,6 +150,9 @@ TARGETS: dict[str, Target] = {
     "addresses": addresses,
     "names": names,
     "search_text": search_text,
+    "smtp_data": submission.data,
+    "smtp_header": submission.rewriting,
+    "smtp_arguments": submission.arguments,
 }
 
 
