@@ -369,6 +369,21 @@ async def test_a_mailbox_in_another_language(s: Site) -> None:
     assert (await s.look(client)).ok().having(b"2 EXISTS")
 
 
+async def test_a_change_between_the_listing_and_the_walk_beside_it(s: Site) -> None:
+    """The walk's first request was refused (`$expand`), so that it began a round trip behind the listing."""
+    await a_folder(s, 3)
+    client = await login(s)
+    async with ticking(s) as ticks:
+        select = asyncio.ensure_future(client.do("SELECT Ablage"))
+        await asyncio.sleep(0.05)
+        await ticks.times(1)
+        [_, row, _] = await s.outlook.listing(s.outlook.box.folder_id(s.outlook.folder("Ablage").number))
+        await s.outlook.patch(row["id"], isRead=True)
+        await asyncio.sleep(0.15)  # long enough ago for the walk to know, and the next delta not to say
+        (await ticks.until(select)).ok()
+    assert b"Seen" in b"".join((await client.do("FETCH 1:* (FLAGS)")).ok().lines)
+
+
 # -- the first sync of many, while mail comes and goes --
 
 

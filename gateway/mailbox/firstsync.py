@@ -114,9 +114,16 @@ class FirstSync:
         """The link to go on from; None where a full mailbox refuses delta (trap 10). What is selected here is baked
         into the link (contract section 12), so it is what later rounds need."""
         try:
-            return await self._walker.run(_ids_only)
+            return await self._walker.run(self._doubtful)
         except QuotaExceeded:
             return None
+
+    async def _doubtful(self, began: float, rows: Sequence[Message]) -> set[MessageId]:
+        """The listing brings the rows. One that was listed in another state than the walk tells may have changed
+        between that page and the beginning of the walk: no later delta would say so."""
+        listed = await self._ctx.store.staged_etags(self._row.key, [MessageId(row.id) for row in rows])
+        told = {MessageId(row.id): row.etag for row in rows if row.etag}
+        return {id for id, etag in told.items() if id in listed and listed[id] != etag}
 
     # -- the listing --
 
@@ -179,10 +186,6 @@ class FirstSync:
         await self._ctx.store.unstage(self._row.key, lost)
         if landed := await self._ctx.store.find(self._row.key, lost):  # from here, before anybody had looked
             await self._ctx.store.apply(self._row.key, (), list(landed))
-
-
-async def _ids_only(began: float, rows: Sequence[Message]) -> None:
-    """The listing brings the rows."""
 
 
 async def _end(task: asyncio.Task[object]) -> None:

@@ -304,11 +304,12 @@ class FolderSync:
                 return await self._close_gaps(link, began, priority)
 
     def _taker(self, priority: Priority, lock: AbstractAsyncContextManager[object]) -> Take:
-        async def take(began: float, rows: Sequence[Message]) -> None:
+        async def take(began: float, rows: Sequence[Message]) -> tuple[()]:
             async with lock:
                 with nobody():
                     await self._take_page(began, rows, priority)
             advance(len(rows))
+            return ()
 
         return take
 

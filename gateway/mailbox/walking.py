@@ -5,7 +5,7 @@ the beginning, whose every step the store keeps, so that it goes on after a rest
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 
 from gateway.core.types import FolderId, MessageId
@@ -17,8 +17,9 @@ DELTA_PAGE = 1000  # asked for; Exchange gives 512 at most (contract section 4)
 SMALLEST_PAGE = 50
 OLDEST = 24 * 3600  # seconds: beyond, a walk that was cut is begun anew, for its token will have died
 
-# Told of each page: when its request began (monotonic), and its rows.
-Take = Callable[[float, Sequence[Message]], Awaitable[None]]
+# Told of each page: when its request began (monotonic), and its rows. Answers with ids that are to be left as gaps: who
+# closes these will ask for them by name.
+Take = Callable[[float, Sequence[Message]], Awaitable[Collection[MessageId]]]
 
 
 async def delta_pages(
@@ -71,8 +72,9 @@ class Walker:
         pages = delta_pages(self._ctx, self._folder, walk.link or None, self._priority)
         async with aclosing(pages):  # type: ignore[type-var]
             async for began, page in pages:
-                await take(began, page.value)
+                gaps = await take(began, page.value)
                 seen, unseen = last_words(page.value)
+                seen = [id for id in seen if id not in gaps]
                 onward = page.delta_link or page.next_link or ""
                 await store.walk_on(self._key, seen, unseen, link=onward, done=page.delta_link is not None)
                 if page.delta_link:

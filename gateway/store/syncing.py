@@ -43,6 +43,10 @@ class Syncing(Protocol):
         """All messages of this page of the first listing are staged. NoSuchMailbox."""
         ...
 
+    async def staged_etags(self, folder: int, ids: Sequence[MessageId]) -> dict[MessageId, str]:
+        """Of those that are staged."""
+        ...
+
     async def walk_gaps(self, folder: int) -> tuple[list[MessageId], list[MessageId]]:
         """Ids the walk named that are neither staged nor in the folder, and those that are and it did not name. Each
         sorted."""

@@ -8,7 +8,7 @@ from gateway.core.types import AccountId, MessageId
 from gateway.store import folders
 from gateway.store.crypt import Vault
 from gateway.store.db import Connection, Engine
-from gateway.store.rows import account_key, folder_field
+from gateway.store.rows import account_key, among, folder_field
 from gateway.store.syncing import Surplus, Walk
 
 UNLISTED = """
@@ -59,6 +59,11 @@ def end(db: Connection, folder: int) -> None:
     """Without effect where none is under way."""
     db.execute("DELETE FROM walk WHERE folder = ?", (folder,))
     db.execute("DELETE FROM walked WHERE folder = ?", (folder,))
+
+
+def staged_etags(db: Connection, folder: int, ids: Sequence[MessageId]) -> dict[MessageId, str]:
+    sql = "SELECT id, etag FROM staged WHERE folder = ? AND id IN (SELECT value FROM json_each(?))"
+    return {MessageId(id): etag for id, etag in db.execute(sql, (folder, among(ids)))}
 
 
 def gaps(db: Connection, folder: int) -> tuple[list[MessageId], list[MessageId]]:
@@ -132,6 +137,9 @@ class WalkJobs:
             listed(db, folder, window)
 
         await self._engine.write(job, folder)
+
+    async def staged_etags(self, folder: int, ids: Sequence[MessageId]) -> dict[MessageId, str]:
+        return await self._engine.read(lambda db: staged_etags(db, folder, ids))
 
     async def walk_gaps(self, folder: int) -> tuple[list[MessageId], list[MessageId]]:
         return await self._engine.read(lambda db: gaps(db, folder))
