@@ -29,8 +29,12 @@ from gateway.graph.token import MsalTokens, SignIn, app_scopes
 from gateway.mailbox.clock import SystemClock
 from gateway.mailbox.context import AccountContext, Settings
 from gateway.mailbox.replies import submission_refusal
+from gateway.mailbox.sealed import CHUNK
+from gateway.mailbox.sending import deliver
 from gateway.mailbox.sending.draft import create_draft, discard_draft, find_draft, prepare
+from gateway.mailbox.spool import MailSpool, SpoolBudget
 from gateway.mailbox.values import Envelope
+from gateway.mailbox.work import settled
 from gateway.store.api import FolderUpsert
 from gateway.store.sqlite import SqliteStore
 from tests.account_world import NO_LAG, QUICK, Outlook
@@ -378,6 +382,32 @@ async def test_a_draft_that_cannot_be_taken_away_is_not_forgotten(s: Desk) -> No
 
 
 # -- as the mailbox sends it --
+
+
+async def test_a_client_that_leaves_amid_the_upload_takes_nothing_with_it(s: Desk) -> None:
+    """The front end closes the spool; what reads from it goes on."""
+    ctx = await context(s)
+    raw = letter(("b.pdf", BIG), ("d.pdf", BIGGER))
+    budget = SpoolBudget(10**9)
+    spool = MailSpool(budget, memory=CHUNK)
+    await spool.write(raw)
+    begun = asyncio.Event()
+    original = ctx.graph.add_attachment
+
+    async def noticed(*args: Any) -> None:
+        begun.set()
+        await original(*args)
+
+    ctx.graph.add_attachment = noticed  # type: ignore[method-assign, assignment]
+    task = asyncio.create_task(deliver.submit(ctx, Envelope(ALICE, (BOB,)), spool))
+    await begun.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    await spool.close()
+    await settled()
+    (copy,) = await s.outlook.listing("inbox", BOB)
+    assert copy["subject"] == "s" and len(await s.outlook.listing("sentitems")) == 1
+    assert await drafts(s) == 0 and not budget.used
 
 
 @pytest.mark.parametrize("large", [False, True])

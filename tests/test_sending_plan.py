@@ -226,6 +226,9 @@ def test_who_has_it_and_what_each_sees(
         )
         if silent and len(envelope) == 1:
             assert any(user.encode() in line for line in told)
+        assert (b"x-submitted-to" in head.lower()) is any(
+            where == "To" and not addressed for _, where, addressed in who
+        )
     kept = kit.get(f"/messages/{id}").json
     assert kept["parentFolderId"] == kit.get("/mailFolders/sentitems").json["id"]
 
