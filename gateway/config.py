@@ -168,6 +168,7 @@ class SubmissionSection(Section):
     # seconds in which the same octets are the client's retry, if it may not have heard our 250
     retry_window: int = Field(default=7200, ge=0, le=4 * 86_400)
     queue_hours: int = Field(default=48, ge=1, le=14 * 24)  # until the outbox gives up
+    mail_tips: bool = False  # ask Exchange about recipients at RCPT, one request for those named together
     # seconds, FUTURERELEASE; 0, or path = "mime": not offered
     longest_hold: int = Field(default=30 * 86_400, ge=0, le=365 * 86_400)
 
@@ -205,6 +206,17 @@ class AccountSection(Section):
     mailbox: str = ""  # UPN or guid; default: user
     auth: Literal["app", "delegated"] = "app"
     quota_mib: int = Field(default=0, ge=0)  # what Exchange lets the mailbox hold, for QUOTA; 0 = not told
+    senders: tuple[
+        str, ...
+    ] = ()  # as whom it may send beside itself, `*@domain` for all of one; none: not known
+
+    @field_validator("senders")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            if not re.fullmatch(r"[^\s<>@]+@[^\s<>@*]+", each) or ("*" in each and not each.startswith("*@")):
+                raise ValueError(f"{each!r} is neither an address nor *@domain")
+        return value
 
     @field_validator("password_hash")
     @classmethod

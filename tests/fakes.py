@@ -622,6 +622,12 @@ class FakeAccount:
         added = [mailbox.add(each.spool.read(), each.flags, each.internal_date or 0) for each in messages]
         return AppendResult(mailbox.uid_validity, tuple(Uid(message.uid) for message in added))
 
+    async def check_sender(self, sender: str) -> None:
+        raise AssertionError("nothing submits through IMAP")
+
+    async def check_recipient(self, recipient: str, ahead: object, size: int) -> None:
+        raise AssertionError("nothing submits through IMAP")
+
     async def submit(self, envelope: Envelope, spool: FakeSpool) -> str:
         raise AssertionError("nothing submits through IMAP")
 

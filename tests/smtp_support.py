@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -50,6 +50,12 @@ class Sender(FakeAccount):
             raise self.outcome
         self.sent.append((envelope, spool.read()))
         return f"q{len(self.sent)}"
+
+    async def check_sender(self, sender: str) -> None:
+        """Anybody."""
+
+    async def check_recipient(self, recipient: str, ahead: Callable[[], Sequence[str]], size: int) -> None:
+        """Anybody."""
 
     async def heard(self, queue_id: str) -> None:
         if self.deaf is not None:

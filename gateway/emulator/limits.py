@@ -11,6 +11,8 @@ DEFAULTS: Final[dict[str, float]] = {
     "message_bytes": 150 * 1024 * 1024,  # largest message Exchange can be told to take
     "send_bytes": 35 * 1024 * 1024,  # contract 10.4: default send limit
     "recipients": 500,  # contract 10.5
+    "mail_tips": 100,  # addresses in one getMailTips [guess]
+    "external_bytes": 25 * 1024 * 1024,  # what leaves the tenant, by the tips [guess]
     "attachment_bytes": 3 * 1024 * 1024,  # contract 10.4: from here on an upload session is a must
     "upload_chunk_bytes": 4 * 1024 * 1024,
     "upload_seconds": 3600.0,  # life of an upload URL

@@ -60,13 +60,18 @@ class Post:
         self._find = find
         self.rights = rights
         self.outside: list[OutsideMail] = []
+        self.restricted: set[str] = set()  # lower-case addresses that take mail of few
+
+    def mailbox(self, address: str) -> Mailbox | None:
+        """The one behind an address; None outside the tenant, and for names nobody has."""
+        return self._find(self.rights.owner(address))
 
     def carry(self, sender: str, recipients: list[str], mime: bytes, now: float) -> None:
         """Deliver to each address once; an address outside the tenant is noted."""
         head = f"Received: from EMU.PROD.OUTLOOK.COM by EMU.PROD.OUTLOOK.COM; {rfc_date(int(now))}\r\n"
         raw = head.encode() + mime
         for recipient in recipients:
-            box = self._find(self.rights.owner(recipient))
+            box = self.mailbox(recipient)
             if box is None:
                 self.outside.append(OutsideMail(sender, recipient, mime, now))
             else:

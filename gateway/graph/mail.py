@@ -30,6 +30,7 @@ from gateway.graph.reading import Reading
 from gateway.graph.request import Body
 from gateway.graph.streams import Content
 from gateway.graph.subscriptions import Subscribing, Subscription
+from gateway.graph.tips import MailTips, Tipping
 from gateway.graph.writing import Patch, Writing
 
 __all__ = [
@@ -179,6 +180,9 @@ class MailboxClient(Protocol):
         ...
 
     async def permanent_delete(self, id: str) -> None: ...
+    async def mail_tips(self, addresses: Sequence[str]) -> list[MailTips]:
+        """Of up to `tips.AT_ONCE` addresses."""
+        ...
 
     # -- change notifications (see `graph.subscriptions`) --
     async def subscribe(self, url: str, lifecycle_url: str, secret: str, until: str) -> Subscription: ...
@@ -186,7 +190,7 @@ class MailboxClient(Protocol):
     async def unsubscribe(self, id: str) -> None: ...
 
 
-class GraphMailbox(Folders, Reading, Writing, Subscribing):
+class GraphMailbox(Folders, Reading, Writing, Subscribing, Tipping):
     """`MailboxClient` over one `GraphClient`: `user` is an address or object id, None with a delegated token
     (`/me`).
 

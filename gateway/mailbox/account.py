@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import structlog
 
@@ -34,6 +34,7 @@ from gateway.mailbox.neighbour import Household
 from gateway.mailbox.push import Hook, Push
 from gateway.mailbox.sending import deliver
 from gateway.mailbox.sending.courier import Courier
+from gateway.mailbox.sending.precheck import Precheck
 from gateway.mailbox.sortkeys import SortKeys
 from gateway.mailbox.spool import MailSpool, SpoolBudget
 from gateway.mailbox.statuses import Statuses
@@ -81,6 +82,7 @@ class MailboxAccount:
         self._background: asyncio.Task[None] | None = None
         self._mending: asyncio.Task[None] | None = None
         self._courier = Courier(ctx)
+        self._precheck = Precheck(ctx)
         self.measuring = Measuring(ctx, bodies)
         self._interrupted = True  # a crash may have left work in the journal
         self._recovering = asyncio.Lock()
@@ -347,6 +349,12 @@ class MailboxAccount:
         target = await self.row(name)
         uids = await append.append(self.ctx, target, messages)
         return AppendResult(target.uid_validity, tuple(uids))
+
+    async def check_sender(self, sender: str) -> None:
+        self._precheck.sender(sender)
+
+    async def check_recipient(self, recipient: str, ahead: Callable[[], Sequence[str]], size: int) -> None:
+        await self._precheck.recipient(recipient, ahead, size)
 
     async def submit(self, envelope: Envelope, spool: Spool) -> str:
         queue_id = await deliver.submit(self.ctx, envelope, spool)

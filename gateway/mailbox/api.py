@@ -7,7 +7,7 @@ Mailbox names here are text with `/` as hierarchy delimiter; `INBOX` is upper ca
 from __future__ import annotations
 
 from array import array
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from gateway.core.runs import Runs
@@ -281,6 +281,16 @@ class Account(Protocol):
 
     async def append(self, name: str, messages: Sequence[Incoming]) -> AppendResult:
         """All of them or, with an error, none (RFC 3502)."""
+        ...
+
+    async def check_sender(self, sender: str) -> None:
+        """Before a message from `sender` comes, '' being the null path: SubmissionRefused if it is known that the
+        account may not send as him (RFC 5321 section 3.3)."""
+        ...
+
+    async def check_recipient(self, recipient: str, ahead: Callable[[], Sequence[str]], size: int) -> None:
+        """Before a message of `size` octets (0: not told) comes: SubmissionRefused if `recipient` is known not to get
+        it. `ahead` tells whom the client will name next: one question to Graph is enough for all."""
         ...
 
     async def submit(self, envelope: Envelope, spool: Spool) -> str:

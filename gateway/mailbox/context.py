@@ -19,6 +19,7 @@ from gateway.graph.mail import MailboxClient
 from gateway.mailbox.duty import Always, Duty
 from gateway.mailbox.freshness import Freshness
 from gateway.mailbox.outgoing import Outgoing
+from gateway.mailbox.sending.identity import Refused
 from gateway.mailbox.tidings import Tidings
 from gateway.store.api import Applied, FolderRow, Store
 
@@ -59,6 +60,8 @@ class Settings:
     queue_patience: float = 172_800.0  # seconds after which the outbox gives up
     hostname: str = "localhost"  # under which reports are made (RFC 3464)
     prefetch: int = 8  # messages fetched ahead of a client that reads one after the other; 0: none
+    senders: tuple[str, ...] = ()  # as whom the account may send, `*@domain` for all of one; none: not known
+    mail_tips: bool = False  # whether recipients are asked for before the message comes
     size_share: float = 0.0  # of the request budget, for making sizes exact in the background; 0: none
 
 
@@ -202,6 +205,7 @@ class AccountContext:
         default_factory=OrderedDict
     )  # header fields set as properties before
     outgoing: Outgoing = field(default_factory=Outgoing)
+    refused: Refused = field(default_factory=Refused)  # as whom Exchange would not send
     node: str = ALONE  # of several processes on one store each has its own name
     renewals: Renewals = field(default_factory=Renewals)
     building_lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # one hidden folder is enough

@@ -36,6 +36,10 @@ class Input:
         """What has come; at least one octet."""
         return self._take(len(self._held)) if self._held else await self._more()
 
+    def ahead(self) -> bytes:
+        """What has come and was not read yet; it stays."""
+        return bytes(self._held)
+
     def put_back(self, octets: bytes) -> None:
         """These come next again."""
         self._held[:0] = octets

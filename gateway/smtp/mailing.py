@@ -68,11 +68,16 @@ class Mailing(Session):
         await self.say(Reply(250, "2.1.5", "Recipient OK"))
 
     async def check_sender(self, account: Account, sender: str) -> None:
-        """The place for what is known of `account`'s right to send as `sender`, '' being the null path: Rejected, or a
-        GatewayError."""
+        """'' is the null path."""
+        await account.check_sender(sender)
 
     async def check_recipient(self, account: Account, mail: Transaction, recipient: str) -> None:
-        """The place for what is known of this recipient before the message comes: Rejected, or a GatewayError."""
+        """Those that the client names without waiting for this answer are asked for with it."""
+
+        def ahead() -> list[str]:
+            return paths.recipients_ahead(self.input.ahead(), utf8=mail.parameters.utf8)
+
+        await account.check_recipient(recipient, ahead, mail.parameters.size)
 
     @syntax("DATA")
     async def smtp_DATA(self, arg: str | None) -> None:

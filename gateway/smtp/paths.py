@@ -57,6 +57,21 @@ def _parameters(text: str) -> dict[str, str | None]:
     return found
 
 
+def recipients_ahead(octets: bytes, *, utf8: bool) -> list[str]:
+    """Addresses of the RCPT commands that come next among octets not read yet. A guess for asking about them together:
+    what is wrong with them is said when they are read."""
+    found = []
+    for line in octets.split(b"\n")[:-1]:
+        verb, _, rest = line.decode("utf-8", "replace").strip().partition(" ")
+        if verb.upper() != "RCPT":
+            break
+        try:
+            found.append(address(argument(rest, "TO").path, utf8=utf8, bad="5.1.3"))
+        except Rejected:
+            continue
+    return found
+
+
 def address(path: str, *, utf8: bool, bad: str) -> str:
     """The path's address, route dropped. Rejected with 553 and the status `bad`; 5.6.7 for an address
     outside ASCII in a transaction that does not announce SMTPUTF8 (RFC 6531 section 3.5)."""

@@ -1,8 +1,8 @@
 """As whom an account may send: what is known of it before Exchange is asked (contract section 10.6).
 
 Known are the addresses that the configuration gives an account (`senders`), if it gives any: nobody else will do then,
-in MAIL FROM, From and Sender. Known is also, for a while, whom Exchange has refused. All else Exchange decides, when the
-message is there."""
+in MAIL FROM, From and Sender. Known is also, for a while, whom Exchange has refused. All else Exchange decides, once
+the message is there."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ def _addresses(values: Iterable[bytes]) -> list[str]:
 
 def _is_allowed(address: str, allowed: Collection[str]) -> bool:
     wanted = folded(address)
-    return any(wanted == each or (each[:2] == "*@" and wanted.endswith(each[1:])) for each in map(folded, allowed))
+    return any(
+        wanted == each or (each[:2] == "*@" and wanted.endswith(each[1:])) for each in map(folded, allowed)
+    )
 
 
 def _refusal() -> SubmissionRefused:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from gateway.core.errors import SubmissionRefused
@@ -42,13 +42,13 @@ class Tips:
 
 
 async def check_recipient(
-    ctx: AccountContext, tips: Tips, recipient: str, ahead: Sequence[str], size: int
+    ctx: AccountContext, tips: Tips, recipient: str, ahead: Callable[[], Sequence[str]], size: int
 ) -> None:
-    """SubmissionRefused if `recipient` cannot have a message of `size` octets (0: not told). `ahead`: recipients that
+    """SubmissionRefused if `recipient` cannot have a message of `size` octets (0: not told). `ahead` tells who
     will be asked for next."""
     now, key = ctx.clock.monotonic(), folded(recipient)
     if tips.get(key, now) is None:
-        await _ask(ctx, tips, [recipient, *ahead], now)
+        await _ask(ctx, tips, [recipient, *ahead()], now)
     found = tips.get(key, now)
     if found is not None and found[0] is not None:
         _judge(recipient, found[0], size)

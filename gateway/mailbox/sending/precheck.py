@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.sending import identity, mailtips
@@ -20,7 +20,7 @@ class Precheck:
         identity.check_sender(sender, self._ctx.settings.senders)
         self._ctx.refused.check(sender, self._ctx.clock.monotonic())
 
-    async def recipient(self, recipient: str, ahead: Sequence[str], size: int) -> None:
-        """`ahead`: whom the client will name next, as far as that is known; `size`: as it told, or 0."""
+    async def recipient(self, recipient: str, ahead: Callable[[], Sequence[str]], size: int) -> None:
+        """`ahead` tells whom the client will name next, as far as that is known; `size`: as it told, or 0."""
         if self._ctx.settings.mail_tips:
             await mailtips.check_recipient(self._ctx, self._tips, recipient, ahead, size)
