@@ -181,7 +181,7 @@ async def test_a_copy_whose_answer_is_lost_is_made_once(box: Box) -> None:
     assert not await box.faults_left()
 
 
-async def test_expunged_mail_is_in_trash_and_not_marked(box: Box) -> None:
+async def test_expunged_mail_is_in_trash_and_its_mark_is_spent(box: Box) -> None:
     id = await box.w.deliver(mime("one"))
     await box.sync("inbox")
     await box.store("inbox", FlagOp.ADD, b"\\Deleted")
@@ -190,7 +190,7 @@ async def test_expunged_mail_is_in_trash_and_not_marked(box: Box) -> None:
     assert gone == [rows[0].uid]
     shown = await box.graph(id)
     assert shown.parent_folder_id == box.folder("deleteditems").id
-    assert props(shown)[parse_property(IMAP_DELETED)] == "0"
+    assert props(shown)[parse_property(IMAP_DELETED)] == "1"
     (row,) = await box.sync("deleteditems")
     assert row.flags == Flags() and row.email_id == rows[0].email_id
     await expunge(box.w.ctx, box.folder("deleteditems"), [row], copied_out=frozenset())
