@@ -184,6 +184,8 @@ def _before_escape(raw: bytes) -> int:
         return len(raw)
     while escape > 0 and raw[escape - 1] == 0x3D:
         escape -= 1
+    if not escape and raw[1:2] not in (b"", b"="):  # hardly begun
+        return 0
     return escape or len(raw) & ~1
 
 
