@@ -9,7 +9,7 @@ import pytest
 from mailbox_world import ACCOUNT, World, world
 
 from gateway.core.errors import NoPermission, Unavailable
-from gateway.core.types import FlagChange, FlagOp, Flags, MessageId, SystemFlag, Uid
+from gateway.core.types import FlagChange, FlagOp, Flags, MessageId, ModSeq, SystemFlag, Uid
 from gateway.graph.errors import Denied, NotFound, OutcomeUnknown, Unreachable
 from gateway.graph.mail import IMAP_DELETED
 from gateway.graph.props import parse_property
@@ -165,6 +165,20 @@ async def test_a_store_in_trash_makes_it_count_again(w: World) -> None:
     w.clock.now += 10
     await w.sync("deleteditems")
     assert await w.flags("deleteditems") == [Flags.of([b"\\Seen", b"\\Deleted"])]
+
+
+@pytest.mark.parametrize("bound", [None, 10**9])
+async def test_a_conflict_in_trash_does_not_bring_it_back(w: World, bound: int | None) -> None:
+    id = await trashed(w)
+    w.clock.now += 10
+    w.graph.outlook(id, categories=["theirs"])  # the etag we know is old: the PATCH meets a conflict
+    change = FlagChange(FlagOp.ADD, Flags.of([b"mine"]), unchanged_since=bound and ModSeq(bound))
+    outcome = await store_flags(w.ctx, await w.fresh("deleteditems"), await w.rows("deleteditems"), change)
+    assert outcome.error is None
+    (flags,) = await w.flags("deleteditems")
+    assert SystemFlag.DELETED not in flags.system
+    if bound is None:
+        assert flags.keywords == {b"mine", b"theirs"}
 
 
 async def test_what_is_restored_is_not_deleted_and_loses_the_mark(w: World) -> None:

@@ -65,6 +65,7 @@ class _Job:
     etag: str
     answer: Result | None = None  # of the PATCH
     truth: Message | None = None  # read anew: after a conflict, an unknown outcome, or an overlap
+    spent: bool = False  # the mark of \\Deleted that Graph may have counts for nothing
     contested: bool = False  # somebody else of us wrote it while we did
     modified: bool = False  # failed UNCHANGEDSINCE only when Graph was asked
     withdrawn: Local = field(default_factory=Local)  # the verbs taken from the local state before the PATCH
@@ -205,7 +206,8 @@ class _Store:
 
     def _merge(self, job: _Job, truth: Message) -> bool:
         """The same change on what Graph has now; whether to ask for it again."""
-        current = flags_of(truth, local_of(job.row.flags, self._keywords), self._keywords)
+        kept = replace(local_of(job.row.flags, self._keywords), undeleted=job.spent)
+        current = flags_of(truth, kept, self._keywords)
         if self._change.unchanged_since is not None and current != job.row.flags:
             job.modified = True
             return False
@@ -223,7 +225,9 @@ class _Store:
             answers = await self._ctx.graph.get([job.row.id for job in jobs], priority=self._priority)
         except GraphError:
             return
+        local = await self._ctx.store.local(self._ctx.account, [job.row.id for job in jobs])
         for job, answer in zip(jobs, answers, strict=True):
+            job.spent = local.get(job.row.id, Local()).undeleted
             if isinstance(answer, Message):
                 job.truth = answer
             elif isinstance(answer, NotFound):
