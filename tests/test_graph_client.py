@@ -134,6 +134,24 @@ async def test_what_never_left_may_go_again_whatever_it_is() -> None:
     assert [await request.aread() for request in desk.server.seen] == [b"eA==", b"eA=="]
 
 
+async def test_a_sign_in_service_that_stumbles_is_asked_again() -> None:
+    class Stumbling(Tokens):
+        failures = 2
+
+        async def token(self, *, claims: str | None = None, force: bool = False) -> str:
+            if self.failures:
+                self.failures -= 1
+                raise Unreachable("the sign-in service failed")
+            return await super().token(claims=claims, force=force)
+
+    desk = Desk(lambda: reply(202))
+    desk.client._tokens = Stumbling()
+    task = asyncio.create_task(desk.alice.send_mime(b"x"))
+    await desk.clock.advance(10)
+    await task
+    assert len(desk.server.seen) == 1
+
+
 async def test_patience_is_two_minutes() -> None:
     desk = Desk(lambda: reply(503))
     task = asyncio.create_task(desk.alice.get_folder("inbox"))

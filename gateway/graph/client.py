@@ -252,7 +252,10 @@ class GraphClient:
     # -- one exchange --
 
     async def _exchange(self, request: Request, course: _Course) -> Response | Lost:
-        headers = await self._headers(request, course)
+        try:
+            headers = await self._headers(request, course)
+        except Unreachable as error:  # the sign-in service: it may answer in a second, as Graph may
+            return Lost(sent=False, reason=str(error))
         url = request.link or self.base_url + request.path
         content = request.body if isinstance(request.body, bytes) else request.body.pieces()
         built = self._http.build_request(request.method, url, headers=headers, content=content)

@@ -55,6 +55,8 @@ def table(each: float, seed: int) -> list[dict[str, object]]:
         (each * 0.5, {"mode": "commit-then-fail", "status": 0, "inner": False}),
         (each, {"mode": "cut", "inner": False}),
         (each, {"mode": "dead-token", "inner": False}),
+        (each, {"target": "auth", "status": 503}),
+        (each * 0.5, {"target": "auth", "mode": "reset"}),
     ]
     return [
         {**kind, "path": "", "probability": probability, "seed": seed * 100 + number}
