@@ -28,7 +28,7 @@ ME, INBOX = AccountId("alice"), FolderId("F")
 
 
 def store_in(place: str) -> JobStore:
-    """A store at a path, or at a URL: the latter for this process alone, as a gateway has it."""
+    """A store at a path, or at a URL."""
     if "://" in place:
         from gateway.store.postgres import PostgresStore
 
@@ -37,7 +37,6 @@ def store_in(place: str) -> JobStore:
             key=b"k" * 32,
             clock=lambda: 1_700_000_000,
             tombstones=50,
-            exclusive=True,
             readers=1,
             writers=1,
         )
