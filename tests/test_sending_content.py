@@ -378,6 +378,14 @@ def test_whatever_comes_is_taken_or_refused(raw: bytes, to: set[str], small: boo
     assert prepared(out, *to, limits=DEFAULT_LIMITS, mismatch="bcc-copy").message_id == found.message_id
 
 
+@pytest.mark.parametrize("stray", ["\r", "\r\r", "\0", "\r\n\r"])
+def test_a_carriage_return_alone_neither_ends_the_header_nor_begins_a_field(stray: str) -> None:
+    raw = f"To: b@x.com\r\nSubject: a{stray}Bcc: eve@x.com\r\nCc: c@x.com\r\n\r\nbody\r\n".encode()
+    out = made(raw, "b@x.com", "c@x.com")
+    assert out.endswith(b"\r\n\r\nbody\r\n") and fields(out).all(b"bcc") == []
+    assert fields(out).all(b"cc") == [b"c@x.com"]
+
+
 @pytest.mark.parametrize("name", ["From", "Subject", "Date", "Message-ID", "Content-Type", "Reply-To"])
 def test_a_second_field_where_there_may_be_one_goes(name: str) -> None:
     raw = f"{name}: text/plain\r\nTo: b@x.com\r\n{name}: text/html\r\n\r\n".encode()

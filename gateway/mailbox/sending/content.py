@@ -6,6 +6,7 @@ piece by piece, when it is sent."""
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -37,6 +38,9 @@ _SINGLE = (
     b"from", b"sender", b"reply-to", b"date", b"message-id", b"subject", b"in-reply-to", b"references",
     b"mime-version", b"content-type", b"content-transfer-encoding", b"content-disposition",
 )  # fmt: skip
+_STRAY = re.compile(
+    rb"\r(?!\n)|\0"
+)  # in a header, a CR alone ends no line: it would end the header, or begin a field
 _SLACK = 64 * KIB
 _SMALL = 64 * KIB  # octets of MIME that are held rather than read again
 
@@ -175,7 +179,7 @@ def _header(source: Octets, outline: Part) -> tuple[bytes, Part]:
         raw = b"".join([raw[each.start : each.end] for each in fields]) + b"\r\n" if fields else b"\r\n"
     if fields and fields[0].name == b"":
         return b"\r\n", Part(0, 0, outline.end, params=((b"charset", b"us-ascii"),))
-    header = crlf(raw.replace(b"\0", b" "))
+    header = crlf(_STRAY.sub(b" ", raw))
     if not header.endswith(b"\n"):
         header += b"\r\n"
     return header if header == b"\r\n" or header.endswith(b"\n\r\n") else header + b"\r\n", outline
