@@ -24,6 +24,7 @@ import uvloop
 from rich.console import Console
 
 from gateway import __version__
+from gateway.allocator import keep_large_apart
 from gateway.app import Gateway, StartError, configure_logging
 from gateway.config import AccountSection, Config, ConfigError, load
 from gateway.core.errors import Unavailable
@@ -107,6 +108,7 @@ def serve(config: ConfigFile, ready_file: ReadyFile = None) -> None:
     loaded = load(config)
     check_files(loaded)
     configure_logging(loaded.log.level, loaded.log.format)
+    keep_large_apart()
     uvloop.run(_serve(loaded, ready_file, {}))
 
 
@@ -297,7 +299,7 @@ def account_login(user: str, config: ConfigFile, as_json: Json = False) -> None:
     entry = _delegated(loaded, user, config)
     private_folder(loaded.state.dir)
     key = load_or_create_key(loaded.state.dir / "key")
-    _run(_login(loaded, key, entry.user, as_json))
+    _run(_login(loaded, key, entry, as_json))
 
 
 def _delegated(config: Config, user: str, path: Path) -> AccountSection:
@@ -310,9 +312,9 @@ def _delegated(config: Config, user: str, path: Path) -> AccountSection:
     return entry
 
 
-async def _login(config: Config, key: bytes, user: str, as_json: bool) -> None:
-    sealed = token_cache(config.state.dir, key, user)
-    async for step in device_login(delegated_sign_in(config.graph), sealed):
+async def _login(config: Config, key: bytes, entry: AccountSection, as_json: bool) -> None:
+    sealed = token_cache(config.state.dir, key, entry.user)
+    async for step in device_login(delegated_sign_in(config.graph, entry), sealed):
         if isinstance(step, DevicePrompt):
             text = f"Open {step.url} and enter {step.code}"
             say({"url": step.url, "code": step.code, "expires_in": step.expires_in}, text, as_json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -21,11 +20,13 @@ class Ahead:
         self._channel = channel
         self._bound = bound
         self._parse = parse
-        self._queue: deque[Command | Event] = deque()
+        self._queue: list[
+            Command | Event
+        ] = []  # a few at most; an idle session's deque would take 760 octets
 
     async def next(self) -> Command | Event:
         """What is to be done next. Gone or Farewell: the conversation is over."""
-        return self._queue.popleft() if self._queue else await self._channel.next_event()
+        return self._queue.pop(0) if self._queue else await self._channel.next_event()
 
     def upcoming(self, kind: type[C]) -> list[C]:
         """Commands of this kind that have come already, right behind the running one. They stay queued."""
@@ -43,7 +44,7 @@ class Ahead:
 
     def put_back(self, event: Event) -> None:
         """This comes next again."""
-        self._queue.appendleft(event)
+        self._queue.insert(0, event)
 
     def __bool__(self) -> bool:
         return bool(self._queue)

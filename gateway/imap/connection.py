@@ -44,7 +44,7 @@ class Connection(asyncio.Protocol):
         self._reading = True
         self._eof = False
         self._lost = asyncio.get_running_loop().create_future()
-        self._ended = asyncio.Event()  # the peer sends nothing more
+        self._ended = asyncio.get_running_loop().create_future()  # the peer sends nothing more
         self._input: asyncio.Future[None] | None = None  # set while the session waits for octets
         self._room: asyncio.Future[None] | None = None  # set while the peer is slow
         self._waits: list[float] = []  # since when the session waits for the peer: input, room, or both
@@ -71,16 +71,20 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """What came before the end is still executed and answered; TLS has no half-closed state."""
         self._eof = True
-        self._ended.set()
+        self._end()
         self._wake()
         return not self.secure
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._lost.done():
             self._lost.set_result(None)
-        self._ended.set()
+        self._end()
         self._wake()
         self.resume_writing()
+
+    def _end(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result(None)
 
     def pause_writing(self) -> None:
         if self._room is None:
@@ -145,7 +149,7 @@ class Connection(asyncio.Protocol):
         await asyncio.shield(self._lost)
 
     async def ended(self) -> None:
-        await self._ended.wait()
+        await asyncio.shield(self._ended)
 
     @property
     def compressed(self) -> bool:

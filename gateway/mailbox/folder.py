@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Protocol
 
@@ -101,8 +101,8 @@ class OpenFolder:
         self._copied_out: set[MessageId] = set()
         self._reader = RowReader(account.ctx, account.bodies, row, hub, view)
         self._columns = ColumnReader(account.ctx, account.bodies, row, hub, view)
-        self._watching = ExitStack()
-        self._watching.enter_context(account.watches.watch(row.key, sync))
+        self._watching: AbstractContextManager[None] | None = account.watches.watch(row.key, sync)
+        self._watching.__enter__()
 
     @classmethod
     async def open(
@@ -119,7 +119,9 @@ class OpenFolder:
 
     async def close(self) -> None:
         self._reader.close()
-        self._watching.close()
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.__exit__(None, None, None)
 
     # -- what is known without asking --
 

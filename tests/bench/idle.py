@@ -24,9 +24,10 @@ class Sizes:
     connections: int = 500
     processes: int = 100  # of Dovecot's, each a connection
     woken: int = 5_000
+    settle: float = 12.0  # seconds until what a command left behind has ended
 
 
-QUICK = Sizes(connections=4, processes=2, woken=5)
+QUICK = Sizes(connections=4, processes=2, woken=5, settle=0.0)
 ROWS = {
     "idle-plain": "memory of an idle connection",
     "idle-tls": "memory of an idle connection, TLS",
@@ -47,12 +48,12 @@ def measure(wanted: Sequence[str], sizes: Sizes, report: Report) -> None:
         tls.check_hostname = False
         if "idle-plain" in wanted:
             with rig.gateway(place, config) as ours:
-                _memory("idle-plain", ours, ours.port, None, sizes.connections, report)
+                _memory("idle-plain", ours, ours.port, None, sizes.connections, sizes.settle, report)
             theirs = stack.enter_context(rig.dovecot(place, folders))
-            _memory("idle-plain", theirs, theirs.port, None, sizes.processes, report)
+            _memory("idle-plain", theirs, theirs.port, None, sizes.processes, sizes.settle, report)
         if "idle-tls" in wanted:
             with rig.gateway(place, config) as ours:
-                _memory("idle-tls", ours, ours.tls_port, tls, sizes.connections, report)
+                _memory("idle-tls", ours, ours.tls_port, tls, sizes.connections, sizes.settle, report)
         if "woken" in wanted:
             with rig.gateway(place, config) as ours:
                 _wake(ours, sizes.woken, report)
@@ -68,12 +69,14 @@ def _idle(port: int, tls: ssl.SSLContext | None = None) -> Client:
 
 
 def _memory(
-    key: str, server: Server, port: int, tls: ssl.SSLContext | None, count: int, report: Report
+    key: str, server: Server, port: int, tls: ssl.SSLContext | None, count: int, settle: float, report: Report
 ) -> None:
     """KiB that each more connection takes; the first ones, which load what all share, do not count."""
     open_first = [_idle(port, tls) for _ in range(min(20, count))]
+    time.sleep(settle)
     before = server.memory()
     more = [_idle(port, tls) for _ in range(count)]
+    time.sleep(settle)
     each = (server.memory() - before) / count / 1024
     for client in (*open_first, *more):
         client.close()
