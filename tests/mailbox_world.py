@@ -11,8 +11,9 @@ import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from gateway.core.limits import DEFAULT_LIMITS, Limits
@@ -29,7 +30,7 @@ from gateway.graph.model import (
     Recipient,
 )
 from gateway.graph.props import Property, parse_property
-from gateway.mailbox.context import AccountContext
+from gateway.mailbox.context import AccountContext, Settings
 from gateway.mailbox.intake import Intake
 from gateway.mailbox.local import epoch, graph_time
 from gateway.mailbox.outgoing import Outgoing
@@ -65,24 +66,16 @@ class VirtualClock:
         self.now += seconds
 
 
-@dataclass
-class TestSettings:
+class TestSettings(SimpleNamespace):
+    """The product's own, that tests may change."""
+
     __test__ = False
-    rfc822_size: str = "hybrid"
-    expunge: str = "trash"
-    read_receipts: str = "suppress"
-    poll_interval: float = 30.0
-    labels: tuple[str, ...] = ("Important", "Work")
-    header_mismatch: str = "refuse"
-    search_body: str = "auto"
-    search_fetch: int = 200
-    prefetch: int = 8
-    size_share: float = 0.0
-    submission_mode: str = "direct"
-    submission_path: str = "draft"
-    retry_window: float = 7200.0
-    queue_patience: float = 172_800.0
-    hostname: str = "gw.example"
+
+    def __init__(self) -> None:
+        made = Settings(
+            poll_interval=30.0, size_share=0.0, labels=("Important", "Work"), hostname="gw.example"
+        )
+        super().__init__(**{each.name: getattr(made, each.name) for each in fields(made)})
 
 
 @dataclass

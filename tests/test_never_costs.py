@@ -177,8 +177,9 @@ async def test_an_append_costs_one_create(s: Site) -> None:
     assert await spent(s) <= 1
 
 
-async def test_a_submission_costs_one_request(s: Site) -> None:
+async def test_a_submission_costs_two_requests(s: Site) -> None:
+    """A draft, and its sending: the least that can be looked at by an id."""
     await s.client()
     await s.outlook.forget()
     assert (await s.smtp(mime("sent", sender=ALICE), [ALICE]))[0] == 250
-    assert await spent(s) == 1
+    assert await spent(s) == 2

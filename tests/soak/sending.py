@@ -237,7 +237,7 @@ class Run:
         """Faults end, time passes, another process looks after what was left."""
         self.calm = True
         await self.up()
-        for _ in range(6):
+        for _ in range(10):
             self.clock.pass_by(LINGER + 1)
             await Courier(self.ctx).round()
             await settled()

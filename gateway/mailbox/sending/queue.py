@@ -31,6 +31,7 @@ from gateway.mailbox.values import Envelope, Spool
 
 FIRST_PAUSE = 30.0  # seconds, doubled from try to try
 LONGEST_PAUSE = 1800.0
+REPORT_PAUSE = 300.0  # until a report that could not be landed is tried again
 _LOST = "The message was lost in the gateway's store"
 _BUG = (451, "4.3.0", "Local error in processing")
 log = structlog.get_logger()
@@ -145,5 +146,5 @@ async def _returned(ctx: AccountContext, record: Record) -> bool:
         log.warning(
             "a report waits", account=ctx.account, queue_id=record.row.queue_id, error=type(error).__name__
         )
-        await _put_off(ctx, record, LONGEST_PAUSE)
+        await _put_off(ctx, record, REPORT_PAUSE)
     return True
