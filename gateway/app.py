@@ -244,8 +244,9 @@ class Gateway:
             graph = GraphMailbox(shared, entry.mailbox or entry.user)
         else:
             sealed = token_cache(self.config.state.dir, self._key, entry.user)
+            sign_in = delegated_sign_in(self.config.graph, entry)
             graph = GraphMailbox(
-                self._client(MsalTokens(delegated_sign_in(self.config.graph), sealed=sealed)), None
+                self._client(MsalTokens(sign_in, sealed=sealed)), entry.mailbox if entry.shared else None
             )
         ctx = AccountContext(
             account=AccountId(entry.user.lower()), graph=graph, store=self._store,
@@ -354,15 +355,9 @@ def _mailbox_settings(config: Config, account: AccountSection) -> Settings:
         admin=imap.admin, quota=account.quota_mib * MIB, hostname=config.submission.hostname,
         prefetch=imap.prefetch, size_share=imap.size_share / 100,
         submission_mode=config.submission.mode, submission_path=config.submission.path,
-        senders=_senders(account), mail_tips=config.submission.mail_tips,
+        senders=account.known_senders, mail_tips=config.submission.mail_tips,
         retry_window=config.submission.retry_window, queue_patience=config.submission.queue_hours * 3600.0,
     )  # fmt: skip
-
-
-def _senders(account: AccountSection) -> tuple[str, ...]:
-    """The account itself is always among those it may send as."""
-    own = (account.user, account.mailbox)
-    return (*(each for each in own if "@" in each), *account.senders) if account.senders else ()
 
 
 def _smtp_settings(config: Config) -> SmtpSettings:

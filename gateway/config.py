@@ -210,6 +210,20 @@ class AccountSection(Section):
         str, ...
     ] = ()  # as whom it may send beside itself, `*@domain` for all of one; none: not known
 
+    shared: bool = False  # with "delegated": the mailbox is not of who signs in, who has full access to it
+
+    @property
+    def known_senders(self) -> tuple[str, ...]:
+        """As whom it may send, if that is known: itself is always among them."""
+        own = (each for each in (self.user, self.mailbox) if "@" in each)
+        return (*own, *self.senders) if self.senders else ()
+
+    @model_validator(mode="after")
+    def _whose(self) -> AccountSection:
+        if self.shared and (self.auth != "delegated" or not self.mailbox):
+            raise ValueError('shared needs auth = "delegated", and mailbox')
+        return self
+
     @field_validator("senders")
     @classmethod
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:

@@ -6,9 +6,17 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
-from gateway.config import Config, ConfigError, GraphSection
+from gateway.config import AccountSection, Config, ConfigError, GraphSection
 from gateway.graph.seal import Sealed
-from gateway.graph.token import SignIn, app_scopes, delegated_scopes, new_sealed_file
+from gateway.graph.token import (
+    DELEGATED,
+    SEND_AS,
+    SHARED,
+    SignIn,
+    app_scopes,
+    delegated_scopes,
+    new_sealed_file,
+)
 
 
 def tls_context(config: Config) -> ssl.SSLContext | None:
@@ -55,11 +63,12 @@ def app_sign_in(graph: GraphSection) -> SignIn:
     )  # fmt: skip
 
 
-def delegated_sign_in(graph: GraphSection) -> SignIn:
+def delegated_sign_in(graph: GraphSection, account: AccountSection) -> SignIn:
     """What `gateway account login` got, refreshed silently."""
+    more = SHARED if account.shared else SEND_AS if account.senders else ()
     return SignIn(
-        authority=graph.authority, client_id=graph.client_id, scopes=tuple(delegated_scopes(graph.base_url)),
-        ca_file=graph.ca_file,
+        authority=graph.authority, client_id=graph.client_id, ca_file=graph.ca_file,
+        scopes=tuple(delegated_scopes(graph.base_url, (*DELEGATED, *more))),
     )  # fmt: skip
 
 

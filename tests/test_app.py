@@ -318,9 +318,12 @@ def test_a_delegated_account_from_device_code_to_mail(emulator: Program, tmp_pat
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def sign_in(emulator: Program, config: Path, user: str, decision: str = "approve") -> int:
-    """`gateway account login`, its code entered at the emulator; the exit status."""
-    words = command("account", "login", user, "--config", str(config), "--json")
+def sign_in(
+    emulator: Program, config: Path, user: str, decision: str = "approve", *, account: str = ""
+) -> int:
+    """`gateway account login`, its code entered at the emulator; the exit status. `account`: as the gateway calls
+    it, if not as `user`."""
+    words = command("account", "login", account or user, "--config", str(config), "--json")
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
     ) as login:

@@ -117,3 +117,25 @@ def test_a_store_url_is_postgresql_and_is_not_shown(tmp_path: Path) -> None:
     config = load(write(tmp_path, '[store]\nurl = "postgresql://me:sesame@h/d"\n'))
     assert config.store.url is not None
     assert "sesame" not in repr(config)
+
+
+ACCOUNT = '[[accounts]]\nuser = "desk"\npassword_hash = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$aGFzaA"\n'
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("shared = true\n", "shared needs"),
+        ('shared = true\nauth = "delegated"\n', "shared needs"),
+        ('senders = ["bob"]\n', "'bob' is neither an address nor *@domain"),
+        ('senders = ["b*b@example.com"]\n', "is neither an address nor *@domain"),
+    ],
+)
+def test_whose_mailbox_and_as_whom(tmp_path: Path, lines: str, said: str) -> None:
+    assert said in refusal(tmp_path, ACCOUNT + lines)
+
+
+def test_the_account_itself_is_among_its_senders(tmp_path: Path) -> None:
+    lines = 'mailbox = "desk@example.com"\nsenders = ["*@events.example.com"]\n'
+    (account,) = load(write(tmp_path, ACCOUNT + lines)).accounts
+    assert account.known_senders == ("desk@example.com", "*@events.example.com")

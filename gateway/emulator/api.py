@@ -137,6 +137,10 @@ class Model(Protocol):
         """Every folder: id, displayName, parentFolderId, wellKnownName, totalItemCount, unreadItemCount."""
         ...
 
+    def grant(self, right: str, owner: str, delegate: str) -> None:
+        """What an administrator does: `right` is "send_as", "on_behalf" or "full_access", to `owner`'s mailbox."""
+        ...
+
     def expire_delta(self) -> int:
         """Make every delta token handed out so far dead; returns how many links died."""
         ...

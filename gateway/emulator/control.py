@@ -65,6 +65,7 @@ class Control:
             ("DELETE", message, self.delete),
             ("POST", message + "/move", self.move),
             ("GET", "/outside", self.outside),
+            ("POST", "/rights", self.grant),
             ("GET", "/rules", self.rules),
             ("POST", "/rules", self.set_rules),
             ("GET", "/faults", self.faults),
@@ -93,6 +94,12 @@ class Control:
 
     async def users(self, request: Request) -> object:
         return {"users": self._model.users()}
+
+    async def grant(self, request: Request) -> object:
+        """{"right", "owner", "delegate"}: see `Model.grant`."""
+        asked = await json_of(request)
+        self._model.grant(str(asked.get("right")), str(asked.get("owner")), str(asked.get("delegate")))
+        return None
 
     async def folders(self, request: Request) -> object:
         """A list of folders."""

@@ -157,6 +157,16 @@ class Tenant:
 
     # -- what Outlook and the Internet do ------------------------------------------------------------
 
+    def grant(self, right: str, owner: str, delegate: str) -> None:
+        given = {
+            "send_as": self.rights.send_as,
+            "on_behalf": self.rights.on_behalf,
+            "full_access": self.rights.full_access,
+        }
+        if right not in given:
+            raise ValueError(f"no right {right!r}; there are: {', '.join(given)}")
+        given[right].setdefault(self.box(owner).upn.lower(), set()).add(self.box(delegate).upn.lower())
+
     def users(self) -> list[str]:
         return [box.upn for box in self._boxes.values()]
 

@@ -40,6 +40,8 @@ KNOWN_LOGIN_HOSTS = frozenset(
     }
 )
 DELEGATED = ("Mail.ReadWrite", "Mail.Send")  # what is used, no more: each needs consent
+SEND_AS = ("Mail.Send.Shared",)  # for who sends as others (contract section 1.3)
+SHARED = ("Mail.ReadWrite.Shared", *SEND_AS)  # for a mailbox that is not of who signs in
 _AADSTS = re.compile(r"AADSTS\d{3,8}")
 _pool = ThreadPoolExecutor(THREADS, thread_name_prefix="msal")
 
