@@ -11,7 +11,7 @@ from gateway.graph.errors import NotFound
 
 T = TypeVar("T")
 LAG = 60.0  # seconds a 404 may be lag
-WAITS = (0.5, 1.0, 2.0)  # seconds before each further try
+WAITS = (0.25, 0.75, 2.5)  # seconds before each further try
 MOST = 1_000  # ids remembered; the oldest go first
 
 
