@@ -34,6 +34,7 @@ from tests.soak.book import COPIES, FILED, Book
 from tests.soak.clients import LATER, Client
 from tests.soak.outside import Control, Outlook, Sender
 from tests.soak.processes import HOST, PASSWORD, Lab
+from tests.soak.proxy import Proxy, opened
 from tests.soak.talk import Answer, WrongError
 
 USERS = ("alice@example.com", "bob@example.com", "carol@example.com")
@@ -77,6 +78,7 @@ class Soak:
     host: str = HOST
     password: str = PASSWORD
     ended: bool = False
+    proxy: Proxy | None = None  # with push
     books: dict[str, Book] = field(default_factory=dict)
     clients: list[Client] = field(default_factory=list)
     outlooks: list[Outlook] = field(default_factory=list)
@@ -166,6 +168,11 @@ class Soak:
             return
         self.lab.gateway.kill()
         self.lab.gateway.start()
+        self._started()
+
+    def _started(self) -> None:
+        if self.proxy is not None:
+            self.proxy.web = self.lab.gateway.told["ports"]["web"]
         self._alive.set()
 
     async def _tell(self, say: Callable[[str], None]) -> None:
@@ -186,7 +193,7 @@ class Soak:
             self.lab.gateway.kill()
             self.killed += 1
             await asyncio.to_thread(self.lab.gateway.start)
-            self._alive.set()
+            self._started()
 
     def report(self) -> str:
         did = sum((client.did for client in self.clients), Counter[str]())
@@ -204,12 +211,21 @@ class Soak:
 
 async def soak(
     folder: Path, *, seconds: float, clients: int, seed: int, kill_every: float = 0.0, think: float = 0.6,
-    pace: float = 1.0, sizes: tuple[int, ...] = SIZES, say: Callable[[str], None] = lambda text: None,
+    push: bool = False, pace: float = 1.0, sizes: tuple[int, ...] = SIZES,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Soak:  # fmt: skip
     """One soak; WrongError says what did not hold, and with which seed."""
-    with Lab(folder, rtt_ms=4, service_ms=3, users=USERS) as lab:
+    proxy, ca = await opened(folder) if push else (None, None)
+    web = proxy.web_section if proxy is not None else ""
+    poll = 15.0 if push else 1.0
+    lab = await asyncio.to_thread(
+        Lab, folder, rtt_ms=4, service_ms=3, users=USERS, poll=poll, web=web, trusted=ca
+    )
+    with lab:
+        if proxy is not None:
+            proxy.web = lab.gateway.told["ports"]["web"]
         control = Control(lab.emulator.told["base_url"])
-        made = Soak(lab, control, seed, bool(kill_every), think, sizes)
+        made = Soak(lab, control, seed, bool(kill_every), think, sizes, proxy=proxy)
         try:
             await made.cast(clients, pace=pace)
             await control.log()
@@ -227,6 +243,8 @@ async def soak(
             raise WrongError(f"seed {seed}: {error}\n{made.report()}") from error
         finally:
             await control.http.aclose()
+            if proxy is not None:
+                await proxy.stop()
         if lab.gateway.end() != 0:
             raise WrongError("the gateway did not end as it should")
     return made
@@ -244,6 +262,9 @@ def main() -> None:
         help="seconds a client rests at most between acts; much less, and the mailboxes' own limits end it all",
     )  # fmt: skip
     parser.add_argument("--kill-every", type=float, default=0.0, help="seconds, about; 0 = never")
+    parser.add_argument(
+        "--push", action="store_true", help="Graph tells of changes; polls every 15 seconds only"
+    )
     parser.add_argument("--folder", type=Path, help="kept for looking at; default: a temporary one")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gateway-faults-") as temporary:
@@ -252,7 +273,8 @@ def main() -> None:
         made = asyncio.run(
             soak(
                 folder, seconds=given.minutes * 60, clients=given.clients, seed=given.seed,
-                kill_every=given.kill_every, think=given.think, say=lambda text: print(text, flush=True),
+                kill_every=given.kill_every, think=given.think, push=given.push,
+                say=lambda text: print(text, flush=True),
             )
         )  # fmt: skip
     print(made.report())
