@@ -8,7 +8,7 @@ call to the store, done or not) and at random ones; Graph fails at a chosen requ
 Items and every recipient's mailbox hold what was accepted, as often as it was accepted, and nothing else; no draft is
 left. A run is repeated by its seed: `--runs 1 --first 123 --seed 1`.
 
-`--kill` does the same to a real process: `kill -9` while smtplib sends over a socket.
+`tests.soak.sendkill` does the same to a real process.
 """
 
 from __future__ import annotations
