@@ -363,6 +363,14 @@ async def test_what_graph_refuses_half_way_is_taken_away_again(
     assert await drafts(s) == 0 and len(await s.outlook.listing("deleteditems")) == 0
 
 
+async def test_a_file_too_large_for_a_request_and_too_small_for_a_session_is_refused(s: Desk) -> None:
+    ctx = await context(s)
+    with pytest.raises(TooLarge):
+        await made(ctx, letter(("b.pdf", b"b" * 5_995)))
+    assert await drafts(s) == 0
+    assert whole(s, await made(ctx, letter(("b.pdf", b"b" * 5_700)))) == {"b.pdf": b"b" * 5_700}
+
+
 async def test_a_shared_mailbox_is_named_in_the_refusal() -> None:
     told = submission_refusal(UploadRefused())
     assert (told.status, told.enhanced) == (552, "5.3.4") and "shared" in str(told)

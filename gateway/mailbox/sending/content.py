@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 
 from gateway.core.errors import SubmissionRefused
 from gateway.core.limits import KIB, Limits
@@ -137,8 +138,8 @@ class Terms:
 def content(source: Octets, size: int, envelope: Envelope, terms: Terms) -> Prepared:
     """Reads the message some times over; not on the loop. SubmissionRefused."""
     whole = look(source, 0, size)
-    limits = replace(terms.limits, header_octets=HEADER)
-    outline = scan(Pages(source, size), limits)
+    limits = terms.limits
+    outline = scan(Pages(source, size), _scanning(limits))
     header, outline = _header(source, outline)
     planned = plan(header, envelope, mismatch=terms.mismatch, most=limits.recipients)
     header = supplied(planned.header, envelope, terms)
@@ -154,6 +155,11 @@ def content(source: Octets, size: int, envelope: Envelope, terms: Terms) -> Prep
     if base64_size(octets) <= limits.request_body:
         return _prepared(envelope, header, Stream(source, made, octets), ())
     return _in_pieces(message, envelope, limits)
+
+
+@lru_cache(maxsize=4)
+def _scanning(limits: Limits) -> Limits:
+    return replace(limits, header_octets=HEADER)
 
 
 def _prepared(envelope: Envelope, header: bytes, mime: Stream, files: Sequence[File]) -> Prepared:
