@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench import cached, cold, growth, idle, startup
+from tests.bench import cached, cold, growth, idle, startup, submission
 from tests.bench.report import Report, plot
 
 Measure = Callable[[Sequence[str], Any, Report], None]
@@ -17,6 +17,7 @@ GROUPS: dict[str, tuple[Sequence[str], Measure, Any, Any]] = {
     "cold": (tuple(cold.WORK), cold.measure, cold.Sizes(), cold.QUICK),
     "growth": (tuple(growth.ROWS), growth.measure, growth.COUNTS, growth.QUICK),
     "idle": (tuple(idle.ROWS), idle.measure, idle.Sizes(), idle.QUICK),
+    "submission": (tuple(submission.ROWS), submission.measure, submission.Sizes(), submission.QUICK),
     "startup": (tuple(startup.ROWS), startup.measure, startup.Sizes(), startup.QUICK),
 }
 
