@@ -71,3 +71,10 @@ def test_a_report_compares(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert "4.00" in shown
     assert "x2.00" in shown
+
+
+def test_submission_beside_a_sink_and_a_bare_relay() -> None:
+    report = run(["send-small"], quick=True)
+    requests = {figure.who: figure.requests for figure in report.figures}
+    assert requests == {"sink": 0, "relay": 4, "gateway": 8}
+    assert all(figure.value > 0 for figure in report.figures)
