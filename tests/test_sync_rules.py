@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gateway.core.limits import DEFAULT_LIMITS
 from gateway.core.types import FlagChange, FlagOp, Flags, MessageId, SystemFlag, Uid
 from gateway.graph.errors import NotFound
 from gateway.graph.model import Message, MessagePage
@@ -287,7 +288,7 @@ async def s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Si
         return None
 
     monkeypatch.setattr("gateway.mailbox.account.MailboxAccount._keep_warm", nothing)
-    async with account_world(tmp_path, language="de", **LAGS) as site:
+    async with account_world(tmp_path, language="de", limits=DEFAULT_LIMITS, **LAGS) as site:
         yield site
 
 
@@ -391,7 +392,7 @@ async def test_a_change_between_the_listing_and_the_walk_beside_it(s: Site) -> N
 async def test_mail_that_comes_and_goes_amid_a_first_sync(tmp_path: Path, seed: int) -> None:
     """Pages by number shift; the walk beside them is the truth; no message is lost, doubled, or shown that is gone."""
     rng = random.Random(seed)
-    async with account_world(tmp_path, messages=2_300, **LAGS) as s:
+    async with account_world(tmp_path, messages=2_300, limits=DEFAULT_LIMITS, **LAGS) as s:
         account = await s.cold()
         assert account._background is not None
         account._background.cancel()
@@ -407,10 +408,13 @@ async def test_mail_that_comes_and_goes_amid_a_first_sync(tmp_path: Path, seed: 
             await ticks.until(ready)
             first = await s.store.ids(await key_of(s))
             await ticks.until(sync.walked())
-        await asyncio.sleep(0.15)
-        await sync.poll(max_age=0)
+
+        async def agrees() -> bool:
+            await sync.poll(max_age=0)
+            return set(await s.store.ids(await key_of(s))) == {row["id"] for row in await s.outlook.listing()}
+
+        assert await eventually(agrees)
         after = await s.store.ids(await key_of(s))
-        assert set(after) == {row["id"] for row in await s.outlook.listing()}
         assert {id: uid for id, uid in after.items() if id in first}.items() <= first.items()
         assert len(set(after.values())) == len(after)
 
@@ -421,7 +425,7 @@ async def key_of(s: Site) -> int:
 
 async def test_a_large_folder_is_open_before_its_walk_has_ended(tmp_path: Path) -> None:
     """Its messages can be read, marked and expunged meanwhile; what came in the meantime is heard at the end."""
-    async with account_world(tmp_path, messages=2_300, **LAGS) as s:
+    async with account_world(tmp_path, messages=2_300, limits=DEFAULT_LIMITS, **LAGS) as s:
         await s.outlook.limits(page_delta=100)
         client = await login(s)
         (await client.do("SELECT INBOX")).ok()

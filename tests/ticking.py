@@ -28,7 +28,11 @@ class Ticks:
         del seconds
         arrived = asyncio.Event()
         self._waiting.append(arrived)
-        await arrived.wait()
+        try:
+            await arrived.wait()
+        finally:
+            if arrived in self._waiting:
+                self._waiting.remove(arrived)
 
     def watch(self, engine: Any, name: str) -> None:
         """The store is not still while a job runs."""
@@ -65,7 +69,7 @@ class Ticks:
         while still < STILL and not task.done():
             await asyncio.sleep(LOOK)
             under_way = self._site.graph.scheduler(ALICE).in_flight
-            still = still + 1 if under_way == len(self._waiting) and not self._busy else 0
+            still = still + 1 if under_way <= len(self._waiting) and not self._busy else 0
 
     def _tick(self) -> None:
         waiting, self._waiting = self._waiting, []
