@@ -29,7 +29,7 @@ from gateway.mailbox.local import epoch
 from gateway.mailbox.rendering import OFF_LOOP
 from gateway.mailbox.values import Meta
 from gateway.mime.compose import crlf
-from gateway.mime.header import Fields, fold_header, header_end, split
+from gateway.mime.header import Fields, fold_header, header_end
 from gateway.mime.part import scan
 from gateway.mime.preview import is_encrypted, preview_of, tidy
 from gateway.store.api import Facts, MessageRow
@@ -37,7 +37,7 @@ from gateway.wire.structure import bodystructure, envelope
 
 FIELDS = (*INDEX_FIELDS, *META_FIELDS)
 _TRANSPORT = parse_property(PR_TRANSPORT_HEADERS)
-_ESSENTIAL = ("Date", "From", "Subject", "To", "Cc", "Message-ID")
+_ESSENTIAL = ("Date", "From", "To", "Cc", "Subject", "Message-ID")
 Bring = Callable[[Sequence[MessageRow]], Awaitable[None]]
 
 
@@ -153,14 +153,14 @@ def _told_header(message: Message) -> bytes:
 def is_whole(block: bytes, fields: int) -> bool:
     """Whether a raw header block came untruncated (trap 54): it ends with a line end and has as many fields
     as the list beside it."""
-    return block.endswith(b"\n") and sum(1 for field in split(block) if field.name) == fields
+    return block.endswith(b"\n") and len(Fields(block)) == fields
 
 
 def _completed(header: bytes, message: Message) -> bytes:
     present = Fields(header)
-    lacking = [(n, v) for n, v in _json_fields(message) if v and present.first(n.lower().encode()) is None]
-    if header:
-        lacking = [(name, value) for name, value in lacking if name in _ESSENTIAL]
+    names = _ESSENTIAL if header else _JSON
+    told = ((name, _JSON[name](message)) for name in names if present.first(name.lower().encode()) is None)
+    lacking = [(name, value) for name, value in told if value]
     content = header.rstrip(b"\r\n") + b"\r\n" if header.strip() else b""
     return content + fold_header(lacking)
 
@@ -171,20 +171,30 @@ def _closed(header: bytes) -> bytes:
     return content + b"\r\n\r\n" if content else b"\r\n"
 
 
-def _json_fields(message: Message) -> Iterator[tuple[str, str]]:
-    """A header as Exchange would write it for mail that never came through transport."""
+def _date(message: Message) -> str:
     when = epoch(message.sent_date_time) or epoch(message.received_date_time)
+    return "" if when is None else format_datetime(datetime.fromtimestamp(when, UTC))
+
+
+def _other_sender(message: Message) -> str:
     sender, author = message.sender, message.from_
-    yield "Date", "" if when is None else format_datetime(datetime.fromtimestamp(when, UTC))
-    yield "From", _mailboxes([author or sender])
-    if sender is not None and author is not None and _address(sender) != _address(author):
-        yield "Sender", _mailboxes([sender])
-    yield "Reply-To", _mailboxes(message.reply_to or ())
-    yield "To", _mailboxes(message.to_recipients or ())
-    yield "Cc", _mailboxes(message.cc_recipients or ())
-    yield "Bcc", _mailboxes(message.bcc_recipients or ())
-    yield "Subject", encoded(message.subject or "")
-    yield "Message-ID", message.internet_message_id or ""
+    if sender is None or author is None or _address(sender) == _address(author):
+        return ""
+    return _mailboxes([sender])
+
+
+# A header as Exchange would write it for mail that never came through transport.
+_JSON: dict[str, Callable[[Message], str]] = {
+    "Date": _date,
+    "From": lambda message: _mailboxes([message.from_ or message.sender]),
+    "Sender": _other_sender,
+    "Reply-To": lambda message: _mailboxes(message.reply_to or ()),
+    "To": lambda message: _mailboxes(message.to_recipients or ()),
+    "Cc": lambda message: _mailboxes(message.cc_recipients or ()),
+    "Bcc": lambda message: _mailboxes(message.bcc_recipients or ()),
+    "Subject": lambda message: encoded(message.subject or ""),
+    "Message-ID": lambda message: message.internet_message_id or "",
+}
 
 
 def _mailboxes(recipients: Sequence[Recipient | None]) -> str:

@@ -24,7 +24,7 @@ _UNFOLD = re.compile(rb"\r?\n(?=[ \t])")
 _WORD = re.compile(rb"=\?([^?\s]{1,80})\?([bBqQ])\?([^?]*)\?=")
 _STRAY = bytes.maketrans(b"\r\n\t\x00", b"    ")
 _STRAY_TEXT = {0: " ", 10: " ", 13: " "}
-_CHUNK = re.compile(rb"[ \t]*[^ \t]+")
+_PLAIN = re.compile(rb"[!-~](?:[ -~]*[!-~])?")
 _FIELD_NAME = re.compile(rb"[!-9;-~]+")
 _WIDTH = 78  # RFC 5322 section 2.1.1
 
@@ -80,6 +80,9 @@ class Fields:
 
     def __bool__(self) -> bool:
         return bool(self._values)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._values.values()))
 
     def first(self, name: bytes) -> bytes | None:
         """The first such field's value, unfolded; `name` in lower case."""
@@ -164,12 +167,25 @@ def fold_field(name: bytes, value: bytes) -> bytes:
     """One field as `fold_header` has them, line end included. ValueError if `name` is no field name."""
     if not _FIELD_NAME.fullmatch(name):
         raise ValueError("not a header field name")
-    octets = _FOLD.sub(b" ", value.strip()).translate(_STRAY).strip()
-    lines, width = [b"%b:" % name], len(name) + 1
-    for number, chunk in enumerate(_CHUNK.findall(b" " + octets)):
-        if number and width + len(chunk) > _WIDTH:
-            lines.append(b"\r\n")
-            width = 0
-        lines.append(chunk)
-        width += len(chunk)
-    return b"".join(lines) + b"\r\n"
+    if len(name) + len(value) <= _WIDTH - 2 and _PLAIN.fullmatch(value):
+        return b"%b: %b\r\n" % (name, value)
+    octets = b" " + _FOLD.sub(b" ", value.strip()).translate(_STRAY).strip()
+    lines, start, room = [], 0, max(0, _WIDTH - 1 - len(name))
+    while len(octets) - start > room:
+        end = _last_word_end(octets, start, start + room)
+        if end < 0:
+            break
+        lines.append(octets[start:end])
+        start, room = end, _WIDTH
+    lines.append(octets[start:])
+    return b"%b:%b\r\n" % (name, b"\r\n".join(lines).rstrip(b" "))
+
+
+def _last_word_end(octets: bytes, start: int, limit: int) -> int:
+    """Where the blanks behind a word begin, as far on as `limit` allows, but behind the first word; -1 if there is no
+    other."""
+    end = len(octets[start : octets.rfind(b" ", start, limit + 1) + 1].rstrip(b" ")) + start
+    if end > start:
+        return end
+    word = len(octets) - len(octets[start:].lstrip(b" "))
+    return octets.find(b" ", word)

@@ -8,7 +8,6 @@ one part are looked at, so that a message of any size costs the same.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
 from html import unescape
 
@@ -38,6 +37,8 @@ _INLINE_TAG = re.compile(
 )
 _TAG = re.compile(r"<[A-Za-z/!?][^<>]*(?:>|\Z)")
 # Between letters these show nothing; newsletters pad their first line with hundreds of them.
+# Categories Cc and Cs: controls and surrogates.
+_BLANK = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), *range(0xD800, 0xE000)], " ")
 _INVISIBLE = re.compile("[\u00ad\u034f\u061c\u180e\u200b\u200c\u200e\u200f\u2028-\u202e\u2060-\u2064\ufeff]")
 
 
@@ -52,13 +53,15 @@ def preview_of(source: Source, message: Part) -> str:
 def tidy(text: str) -> str:
     """As a preview goes out: one line, no control or invisible characters, at most PREVIEW characters."""
     seen = _INVISIBLE.sub("", text.replace("\u2028", " ").replace("\u2029", " "))
-    seen = "".join([" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in seen[: 8 * PREVIEW]])
-    return " ".join(seen.split())[:PREVIEW].rstrip()
+    return " ".join(seen[: 8 * PREVIEW].translate(_BLANK).split())[:PREVIEW].rstrip()
 
 
 def is_encrypted(header: bytes) -> bool:
     """Whether the message with this header is encrypted as a whole (RFC 1847, RFC 8551): nothing in it is for a list.
     What is only signed in the same format is told from it by its smime-type."""
+    lower = header.lower()
+    if b"encrypted" not in lower and b"pkcs7-mime" not in lower:  # as with nearly all mail
+        return False
     main, params = parse_value(Fields(header).first(b"content-type") or b"")
     return _hides(media_type(main) or (b"", b""), params)
 
