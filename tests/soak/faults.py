@@ -40,6 +40,7 @@ from tests.soak.talk import Answer, WrongError
 USERS = ("alice@example.com", "bob@example.com", "carol@example.com")
 SHARE = (0.5, 0.3, 0.2)  # of the clients, by user
 EACH = 0.05  # probability of each kind of fault
+UPHEAVAL = 20.0  # seconds between deaths of all delta tokens, or of all access tokens
 SIZES = (600, 1500, 1500, 20_000, 150_000)
 
 
@@ -56,6 +57,7 @@ def table(each: float, seed: int) -> list[dict[str, object]]:
         (each * 0.5, {"mode": "commit-then-fail", "status": 0, "inner": False}),
         (each, {"mode": "cut", "inner": False}),
         (each, {"mode": "dead-token", "inner": False}),
+        (each * 0.4, {"method": "GET", "status": 504, "inner": False}),
         (each, {"target": "auth", "status": 503}),
         (each * 0.5, {"target": "auth", "mode": "reset"}),
     ]
@@ -145,7 +147,7 @@ class Soak:
             await self.control.fault(**fault)
         self._alive.set()
         tasks = [asyncio.create_task(each.run()) for each in (*self.clients, *self.outlooks, *self.senders)]
-        aside = [asyncio.create_task(self._tell(say))]
+        aside = [asyncio.create_task(self._tell(say)), asyncio.create_task(self._upheavals())]
         if kill_every:
             aside.append(asyncio.create_task(self._kill(kill_every)))
         try:
@@ -162,7 +164,7 @@ class Soak:
             await asyncio.gather(*tasks, *aside, return_exceptions=True)
 
     def end_kills(self, aside: Sequence[asyncio.Task[None]]) -> None:
-        for task in aside[1:]:
+        for task in aside[2:]:
             task.cancel()
         if self._alive.is_set():
             return
@@ -184,6 +186,13 @@ class Soak:
                 f"{time.monotonic() - began:6.0f} s  {self.answers.total():6} commands, {later:5} to be done later, "
                 f"{sum(len(s.sent) for s in self.senders):3} sent, {self.killed:3} kills"
             )
+
+    async def _upheavals(self) -> None:
+        """Every delta token dies at once, or every access token."""
+        rng = random.Random(self.seed + 1)
+        while True:
+            await asyncio.sleep(rng.uniform(0.5, 1.5) * UPHEAVAL)
+            await self.control.expire(rng.choice(("delta", "delta", "tokens")))
 
     async def _kill(self, every: float) -> None:
         rng = random.Random(self.seed)

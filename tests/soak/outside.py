@@ -58,6 +58,9 @@ class Control:
     async def fault(self, **fault: object) -> None:
         await self._call("POST", "faults", json=fault)
 
+    async def expire(self, what: str) -> None:
+        await self._call("POST", f"{what}/expire")
+
     async def heal(self) -> None:
         await self._call("DELETE", "faults")
 
