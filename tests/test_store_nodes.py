@@ -367,6 +367,19 @@ async def test_work_that_is_old_holds_nobody_up(pair: Pair) -> None:
     assert (await pair.two.apply(key, [Upsert(A, base=ABSENT)], [])).passed == []
 
 
+async def test_a_round_that_another_one_overtook_is_void(pair: Pair) -> None:
+    """What it knew is older than what is there: a removal that the other one saw would be lost."""
+    key = await pair.folder()
+    await pair.one.set_link(key, "L0")
+    await pair.one.apply(key, [Upsert(B)], [], link="L2", after="L0")
+    late = await pair.two.apply(key, [Upsert(A)], [B], link="L1", after="L0")
+    assert late.overtaken and not late.rows
+    assert [row.id for row in await pair.two.messages(key)] == [B]
+    row = await pair.one.folder(ME, FolderId("F"))
+    assert row is not None and row.delta_link == "L2"
+    assert not (await pair.two.apply(key, [Upsert(A)], [B], link="L3", after="L2")).overtaken
+
+
 # -- portions --
 
 

@@ -28,9 +28,11 @@ _SIZE = parse_property(PR_MESSAGE_SIZE)
 
 @dataclass(slots=True)
 class Taken:
-    """`again`: ids whose row was older than our own write; `complete`: nothing was held back."""
+    """`again`: ids whose row was older than our own write; `complete`: nothing was held back; `overtaken`: nothing was
+    taken, for another process took in what came after."""
 
     complete: bool = True
+    overtaken: bool = False
     again: set[MessageId] = field(default_factory=set)
 
 
@@ -77,10 +79,17 @@ class Intake:
         return any(name in special and special[name].id == self._id for name in BIRTHPLACES)
 
     async def take(
-        self, messages: Iterable[Message], gone: set[MessageId], *, began: float, link: str | None
+        self,
+        messages: Iterable[Message],
+        gone: set[MessageId],
+        *,
+        began: float,
+        link: str | None,
+        after: str | None = None,
     ) -> Taken:
         """Apply. `began`: when the request that told us began, monotonic. While something is held back the old
-        delta link is kept, so that the next round, or the one after a crash, tells it again."""
+        delta link is kept, so that the next round, or the one after a crash, tells it again. `after`: the link that
+        was asked with; another process's round that came between makes this one void."""
         ctx, taken = self._ctx, Taken()
         latest = {MessageId(message.id): message for message in messages}
         known = await ctx.store.find(self._key, list(latest))
@@ -102,7 +111,11 @@ class Intake:
         await self._heed_content(accepted, rows, known)
         for row in rows:  # another process may write the same meanwhile
             row.base = known[row.id].etag if row.id in known else ABSENT
-        applied = await ctx.store.apply(self._key, rows, sorted(gone), link=link if taken.complete else None)
+        applied = await ctx.store.apply(
+            self._key, rows, sorted(gone), link=link if taken.complete else None, after=after
+        )
+        if applied.overtaken:
+            return Taken(complete=False, overtaken=True)
         ctx.hubs.refresh(self._key, applied)
         if applied.passed:
             taken.complete = False

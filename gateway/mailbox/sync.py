@@ -34,6 +34,7 @@ from gateway.mailbox.walking import Take, Walker, delta_pages
 from gateway.store.api import FolderRow
 
 COMPARE_EVERY = 3600.0  # seconds between full comparisons of a watched folder: delta has holes (section 7)
+OVERTAKEN = 3  # rounds that another process's may make void, one after another, before it is left to them
 NEVER = float("-inf")
 
 # Told of a message found in another folder than the one asked about.
@@ -47,6 +48,7 @@ class Round:
     """What a delta walk said, last word per id."""
 
     began: float
+    after: str  # the link it goes on from
     link: str = ""
     changed: dict[MessageId, Message] = field(default_factory=dict)
     removed: set[MessageId] = field(default_factory=set)
@@ -70,6 +72,7 @@ class FolderSync:
         self._rest: asyncio.Task[None] | None = None  # what the first sync left of its walk
         self._again: set[MessageId] = set()
         self._missed: set[MessageId] = set()  # announced by delta, but 404 when asked for: once is no proof
+        self._overtaken = False  # by another process's round
         self._compared = ctx.clock.monotonic()
         self._walk = f"walk/{folder.key}"  # what one process does at a time
         self._counts: tuple[int, int] | None = None  # Graph's own, when last looked at
@@ -154,9 +157,12 @@ class FolderSync:
         async with self._lock:
             if self.synced >= asked:
                 return
-            began = self._ctx.clock.monotonic()
-            with nobody():
-                done = await self._round(priority)
+            for _ in range(OVERTAKEN):
+                began, self._overtaken = self._ctx.clock.monotonic(), False
+                with nobody():
+                    done = await self._round(priority)
+                if not self._overtaken:
+                    break
             if done:
                 self.synced = began
 
@@ -243,7 +249,7 @@ class FolderSync:
         mailbox (invariant 7)."""
         if not row.delta_link:
             return None
-        seen = Round(self._ctx.clock.monotonic())
+        seen = Round(self._ctx.clock.monotonic(), row.delta_link)
         try:
             async for _, page in delta_pages(self._ctx, self._id, row.delta_link, lambda: priority):
                 for message in page.value:
@@ -271,8 +277,11 @@ class FolderSync:
         left = told.open | proved.open | early
         taken = await self._intake.take(
             [*told.messages, *proved.messages], (told.lost - early) | proved.lost,
-            began=seen.began, link=None if left else seen.link,
+            began=seen.began, link=None if left else seen.link, after=seen.after,
         )  # fmt: skip
+        if taken.overtaken:
+            self._overtaken = True
+            return False
         self._again = taken.again | again & told.open  # only now: a round that is cut short owes what it owed
         return taken.complete and not left and not self._again
 
@@ -345,6 +354,7 @@ class FolderSync:
     async def _compare(self, priority: Priority, *, link: str | None) -> bool:
         """A full mailbox refuses delta (trap 10): list the folder and compare. Only what is other is read whole."""
         began = self._ctx.clock.monotonic()
+        after = (await self._row()).delta_link if link is None else None
         there: set[MessageId] = set()
         news: list[Message] = []
         async for page in listing(
@@ -357,8 +367,10 @@ class FolderSync:
         told = await self._truth.of(news, (), set(), priority)
         proved = await self._truth.verify(set(missing), priority)
         taken = await self._intake.take(
-            [*told.messages, *proved.messages], told.lost | proved.lost, began=began, link=link
+            [*told.messages, *proved.messages], told.lost | proved.lost, began=began, link=link, after=after
         )
+        if taken.overtaken:
+            return False
         self._again |= taken.again | told.open
         self._compared = began
         return taken.complete and not proved.open

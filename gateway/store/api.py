@@ -114,6 +114,7 @@ class Applied:
     `advanced`: this apply made that mod-sequence, one above the last. Otherwise it was so before: what made
     it is another's `Applied`, which may still be on its way to whoever gathers them. `born`: so many of the rows
     are new. `passed`: ids of upserts that were decided on what is so no more; then no link was stored.
+    `overtaken`: nothing was done, for the link was not the one it went on from.
     """
 
     modseq: ModSeq
@@ -122,6 +123,7 @@ class Applied:
     advanced: bool = False
     born: int = 0
     passed: list[MessageId] = field(default_factory=list)
+    overtaken: bool = False
 
 
 @dataclass(slots=True)
@@ -283,12 +285,14 @@ class Store(Submissions, Syncing, Quotas, Protocol):
         ...
 
     async def apply(
-        self, folder: int, upserts: Sequence[Upsert], gone: Sequence[MessageId], *, link: str | None = None
-    ) -> Applied:
+        self, folder: int, upserts: Sequence[Upsert], gone: Sequence[MessageId], *,
+        link: str | None = None, after: str | None = None,
+    ) -> Applied:  # fmt: skip
         """One transaction: `gone` first, then `upserts` in order. A row that did not change gets no new
         mod-sequence and is not in the answer; new rows and changed flags get the folder's next one; a change
         of anything else (size, etag, dates, object ids) is in the answer under the old one. `link` is stored
-        with it: a crash never has rows without the link or a link without its rows. In a folder that is not
+        with it: a crash never has rows without the link or a link without its rows. `after`: the link this goes on
+        from; if another process has stored another one meanwhile, nothing is done. In a folder that is not
         `ready` this is for what APPEND, COPY and MOVE land; those keep their UIDs when the first sync
         finishes. NoSuchMailbox if the folder was removed meanwhile."""
         ...
@@ -379,6 +383,15 @@ class Store(Submissions, Syncing, Quotas, Protocol):
         ...
 
     async def blob(self, address: bytes) -> bytes | None: ...
+    async def put_blob_of(self, read: Callable[[int, int], bytes], size: int) -> bytes:
+        """`put_blob` of `size` octets that `read` gives in pieces [start, end), not on the loop. If a read fails or comes
+        short (EOFError), nothing is left that could be taken for the blob."""
+        ...
+
+    async def blob_piece(self, address: bytes, number: int) -> bytes | None:
+        """A blob's octets in order, a piece each for 0, 1, ...; None behind the last, and where there is no blob."""
+        ...
+
     async def adopt_blob(self, account: AccountId, id: MessageId, address: bytes) -> None: ...
     async def originals_octets(self) -> int:
         """Of all blobs, every account's, each once: what the administrator must expect to back up."""

@@ -110,6 +110,11 @@ def set_link(db: Connection, vault: Vault, key: int, link: str, now: int) -> Non
     db.execute("UPDATE folder SET delta_link = ?, synced_at = ? WHERE key = ?", (sealed, now, key))
 
 
+def link(db: Connection, vault: Vault, key: int) -> str:
+    (sealed,) = folder_field(db, key, "delta_link")
+    return open_link(vault, sealed, f"link/{key}")
+
+
 def set_hierarchy_link(db: Connection, vault: Vault, account: AccountId, link: str, now: int) -> None:
     sealed = seal_link(vault, link, f"{HIERARCHY}/{account}")
     db.execute(

@@ -26,6 +26,7 @@ from gateway.store.api import (
     Undescribed,
     Upsert,
 )
+from gateway.store.blobstream import BlobStreamJobs
 from gateway.store.crypt import Vault
 from gateway.store.db import Connection, Engine
 from gateway.store.errors import Damaged, WrongKey
@@ -42,7 +43,7 @@ BLOB_GRACE = 7 * 24 * 3600  # seconds an unreferenced blob is kept
 PROBE = b"graph-mail-gateway"  # sealed at creation: tells a wrong key before anything is written with it
 
 
-class JobStore(SubmissionJobs, WalkJobs, JournalJobs, QuotaJobs):
+class JobStore(SubmissionJobs, WalkJobs, JournalJobs, QuotaJobs, BlobStreamJobs):
     """`key`: 32 octets (`keyfile.load_or_create_key`). `clock`: seconds since 1970. `tombstones`: how many expunged
     UIDs a folder remembers for `since`. `text_octets`: how much of searchable texts is kept, 0 for none.
 
@@ -169,9 +170,12 @@ class JobStore(SubmissionJobs, WalkJobs, JournalJobs, QuotaJobs):
         return await self._engine.read(lambda db: gaps.estimated(db, folder, below, count))
 
     async def apply(
-        self, folder: int, upserts: Sequence[Upsert], gone: Sequence[MessageId], *, link: str | None = None
-    ) -> Applied:
+        self, folder: int, upserts: Sequence[Upsert], gone: Sequence[MessageId], *,
+        link: str | None = None, after: str | None = None,
+    ) -> Applied:  # fmt: skip
         def job(db: Connection) -> Applied:
+            if after is not None and self.speech.node and folders.link(db, self._vault, folder) != after:
+                return Applied(ModSeq(0), overtaken=True)
             held = partial(self.speech.held, now=self._now())
             applied = applying.apply(db, folder, upserts, gone, self._tombstones, held)
             self._link(db, folder, None if applied.passed else link)
