@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
+import sys
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -343,3 +344,28 @@ async def test_mime_without_its_end_is_believed_when_it_comes_twice() -> None:
     desk = Desk(lambda: reply(200, cut))
     assert await desk.alice.mime("m") == cut
     assert len(desk.server.seen) == 2
+
+
+async def test_a_call_looks_for_no_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """httpcore tries to import what is not installed, for each lock: the answer must not be sought on the disk."""
+    sought: list[str] = []
+
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, path: object = None, target: object = None) -> None:
+            sought.append(name)
+
+    server = await asyncio.start_server(_answer, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with httpx.AsyncClient() as http:
+        await http.get(url)
+        monkeypatch.setattr("sys.meta_path", [Finder, *sys.meta_path])
+        for _ in range(3):
+            assert (await http.get(url)).text == "ok"
+    server.close()
+    assert sought == []
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while await reader.readuntil(b"\r\n\r\n"):
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
