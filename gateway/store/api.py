@@ -297,6 +297,12 @@ class Store(Submissions, Syncing, Quotas, Protocol):
         finishes. NoSuchMailbox if the folder was removed meanwhile."""
         ...
 
+    async def rebind(self, folder: int, old: MessageId, new: MessageId) -> bool:
+        """The row of `old` stands for `new` from now on: same UID, mod-sequence, flags, EMAILID, and original, local
+        state; without etag, and without facts, which are to be put again. False, and nothing, if `old` has no row
+        there, or `new` has one. NoSuchMailbox."""
+        ...
+
     async def since(self, folder: int, modseq: ModSeq) -> Delta: ...
     async def expunged(self, folder: int, modseq: ModSeq) -> list[Uid] | None:
         """UIDs that ended after this mod-sequence, ascending: `since` without its rows. None if tombstones that old
@@ -384,8 +390,8 @@ class Store(Submissions, Syncing, Quotas, Protocol):
 
     async def blob(self, address: bytes) -> bytes | None: ...
     async def put_blob_of(self, read: Callable[[int, int], bytes], size: int) -> bytes:
-        """`put_blob` of `size` octets that `read` gives in pieces [start, end), not on the loop. If a read fails or comes
-        short (EOFError), nothing is left that could be taken for the blob."""
+        """`put_blob` of `size` octets that `read` gives in pieces [start, end), not on the loop. If a read fails or
+        comes short (EOFError), nothing is left that could be taken for the blob."""
         ...
 
     async def blob_piece(self, address: bytes, number: int) -> bytes | None:

@@ -22,14 +22,15 @@ HEAD_START = 24 * 3600  # seconds a blob may be put before the journal row that 
 def seal_chunks(vault: Vault, address: bytes, data: bytes) -> list[bytes]:
     """CPU only: done before the transaction. An empty blob has no chunk."""
     pieces = (data[start : start + CHUNK] for start in range(0, len(data), CHUNK))
-    return [vault.seal(piece, _context(address, number)) for number, piece in enumerate(pieces)]
+    return [vault.seal(piece, context(address, number)) for number, piece in enumerate(pieces)]
 
 
 def open_chunks(vault: Vault, address: bytes, sealed: Sequence[bytes]) -> bytes:
-    return b"".join(vault.open(piece, _context(address, number)) for number, piece in enumerate(sealed))
+    return b"".join(vault.open(piece, context(address, number)) for number, piece in enumerate(sealed))
 
 
-def _context(address: bytes, number: int) -> str:
+def context(address: bytes, number: int) -> str:
+    """What a chunk is sealed with."""
     return f"blob/{address.hex()}/{number}"
 
 

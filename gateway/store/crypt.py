@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -55,7 +55,14 @@ class Vault:
 
     def address(self, data: bytes) -> bytes:
         """32 octets, equal for equal content. Keyed: nobody without the key can test a guess of the content."""
-        return hmac.new(self._address_key, data, hashlib.sha256).digest()
+        return self.address_of((data,))
+
+    def address_of(self, pieces: Iterable[bytes]) -> bytes:
+        """The address of octets that come in pieces."""
+        mac = hmac.new(self._address_key, digestmod=hashlib.sha256)
+        for piece in pieces:
+            mac.update(piece)
+        return mac.digest()
 
 
 def _pack(data: bytes) -> bytes:

@@ -4,6 +4,7 @@ again."""
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -846,6 +847,55 @@ async def test_a_blob_waits_for_its_message(state: State) -> None:
     assert await store.blob(b"x" * 32) is None
 
 
+@pytest.mark.parametrize("size", [0, 1, 256 * 1024, 600_000])
+async def test_a_blob_in_pieces_is_that_blob(state: State, size: int) -> None:
+    store = await state.open(NOW)
+    data = random.Random(size).randbytes(size)
+    pieces: list[tuple[int, int]] = []
+
+    def read(start: int, end: int) -> bytes:
+        pieces.append((start, end))
+        return data[start:end]
+
+    address = await store.put_blob_of(read, size)
+    assert all(end - start <= 256 * 1024 for start, end in pieces)
+    assert await store.blob(address) == data
+    assert await store.put_blob(data) == address == await store.put_blob_of(read, size)
+    got = []
+    while (piece := await store.blob_piece(address, len(got))) is not None:
+        got.append(piece)
+    assert b"".join(got) == data
+    assert await store.originals_octets() == size
+
+
+async def test_pieces_of_a_blob_that_was_put_whole(state: State) -> None:
+    store = await state.open(NOW)
+    address = await store.put_blob(b"octets")
+    assert await store.blob_piece(address, 0) == b"octets"
+    assert await store.blob_piece(address, 1) is None is await store.blob_piece(b"x" * 32, 0)
+
+
+async def test_half_a_blob_is_none_and_is_swept(state: State) -> None:
+    store = await state.open(NOW)
+    data = random.Random(1).randbytes(600_000)
+    asked = 0
+
+    def failing(start: int, end: int) -> bytes:
+        nonlocal asked
+        asked += 1
+        return data[start:end] if asked < 5 else b""
+
+    with pytest.raises(EOFError):
+        await store.put_blob_of(failing, len(data))
+    address = await store.put_blob_of(lambda start, end: data[start:end], len(data))
+    assert await store.blob(address) == data
+    await store.adopt_blob(ALICE, MessageId("m"), address)
+    await store.close()
+    store = await state.open(NOW + 30 * 86_400)
+    assert await store.sweep() == 0  # opening swept the half already
+    assert await store.blob(address) == data
+
+
 async def test_unadopted_blobs_go_after_a_week_but_never_before_their_journal_row(state: State) -> None:
     store = await state.open(NOW)
     waiting, kept = await store.put_blob(b"waiting"), await store.put_blob(b"kept")
@@ -1132,7 +1182,8 @@ async def test_a_submission_has_one_holder_until_its_lease_ends(store: Store) ->
 async def test_one_of_two_claims_at_once_holds(store: Store) -> None:
     id = await store.submission_add(submission("q1"), DIGEST)
     claims = [store.submission_claim(id, node, NOW, NOW + 60) for node in "abcdef"]
-    assert sum(await asyncio.gather(*claims)) == 1
+    (claimed,) = [row for row in await asyncio.gather(*claims) if row is not None]
+    assert (claimed.id, claimed.account, claimed.payload, claimed.lease) == (id, ALICE, b"envelope", NOW + 60)
 
 
 async def test_what_is_queued_is_hastened(store: Store) -> None:

@@ -8,7 +8,8 @@ from gateway.mailbox.reporting import Octets, header_of, land
 from gateway.mailbox.sending.ending import accounted, give_up
 from gateway.mailbox.sending.outcome import Fate, look
 from gateway.mailbox.sending.record import Record
-from gateway.mailbox.values import Envelope
+from gateway.mailbox.sending.stored import stored
+from gateway.mailbox.values import Envelope, Spool
 from gateway.mime.report import Outcome, Report, report
 
 EXPIRED = "4.4.7"  # RFC 3463 section 3.5: delivery time expired
@@ -21,9 +22,10 @@ async def bounce(ctx: AccountContext, record: Record) -> None:
         record.row.blob = b""
         await accounted(ctx, record)
         return
-    envelope, octets = record.work.envelope, await ctx.store.blob(record.row.blob)
+    envelope = record.work.envelope
     if envelope is not None:
-        await _tell(ctx, record, envelope, octets or b"")
+        async with stored(ctx, record.row.blob, record.work.size) as spool:
+            await _tell(ctx, record, envelope, spool or Octets(b""))
     await give_up(ctx, record)
 
 
@@ -38,7 +40,7 @@ async def _was_sent(ctx: AccountContext, record: Record) -> bool:
     return fate is Fate.SENT
 
 
-async def _tell(ctx: AccountContext, record: Record, envelope: Envelope, octets: bytes) -> None:
+async def _tell(ctx: AccountContext, record: Record, envelope: Envelope, spool: Spool) -> None:
     """Not the null path, nor about recipients of whom nobody wants to hear (RFC 3461 section 4.1)."""
     concerned = [address for address in envelope.recipients if envelope.dsn.of(address).wants("FAILURE")]
     if not concerned or not envelope.sender:
@@ -51,7 +53,7 @@ async def _tell(ctx: AccountContext, record: Record, envelope: Envelope, octets:
     ]
     host, whole = ctx.settings.hostname, envelope.dsn.ret == "FULL"
     name = f"<{record.row.queue_id}.failed@{host}>"
-    message = octets if whole else header_of(Octets(octets))
+    message = spool.read() if whole else header_of(spool)
     about = Report(
         host, envelope.sender, name, int(ctx.clock.time()), record.row.created, outcomes, message,
         envelope.dsn.envid, whole,

@@ -11,7 +11,7 @@ from gateway.core.errors import GatewayError, SubmissionRefused
 from gateway.graph.errors import GraphError, SignInFailed
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.replies import submission_refusal
-from gateway.mailbox.reporting import Octets, relayed
+from gateway.mailbox.reporting import relayed
 from gateway.mailbox.sending.bounce import bounce
 from gateway.mailbox.sending.draft import prepare
 from gateway.mailbox.sending.ending import accounted, is_nothing
@@ -19,7 +19,9 @@ from gateway.mailbox.sending.go import go
 from gateway.mailbox.sending.record import (
     BOUNCING,
     DRAFTING,
+    GIVEN_UP,
     SENDING,
+    TAKEN,
     WAITING,
     Record,
     Work,
@@ -27,6 +29,7 @@ from gateway.mailbox.sending.record import (
     claimed,
     held,
 )
+from gateway.mailbox.sending.stored import stored
 from gateway.mailbox.values import Envelope, Spool
 
 FIRST_PAUSE = 30.0  # seconds, doubled from try to try
@@ -42,10 +45,14 @@ async def accept(
 ) -> str:
     """Octets and row, durably; the queue id."""
     work.envelope, work.size = envelope, spool.size
-    blob = await ctx.store.put_blob(spool.read())
+    blob = await ctx.store.put_blob_of(spool.read, spool.size)
     await added(ctx, digest, work, state=WAITING, queue_id=queue_id, blob=blob)
     ctx.outgoing.wake.set()
     return queue_id
+
+
+def in_queue(record: Record) -> bool:
+    return record.row.queued and record.row.state not in (*TAKEN, GIVEN_UP)
 
 
 async def work_off(ctx: AccountContext, records: list[Record]) -> float | None:
@@ -61,6 +68,8 @@ async def work_off(ctx: AccountContext, records: list[Record]) -> float | None:
             return record.row.due - now
         if not await claimed(ctx, record):  # another node's turn
             return max(1.0, min(record.row.lease - now, FIRST_PAUSE))
+        if not in_queue(record):  # another node has had it
+            continue
         ctx.outgoing.begin(record.row.queue_id)
         try:
             if not await _advance(ctx, record):
@@ -98,12 +107,15 @@ def _told(error: GraphError) -> tuple[int, str, str]:
 
 
 async def _send(ctx: AccountContext, record: Record) -> None:
+    async with stored(ctx, record.row.blob, record.work.size) as spool:
+        if spool is None or record.work.envelope is None:
+            raise SubmissionRefused(554, "5.3.0", _LOST)
+        await _send_octets(ctx, record, record.work.envelope, spool)
+
+
+async def _send_octets(ctx: AccountContext, record: Record, envelope: Envelope, spool: Spool) -> None:
     row, work = record.row, record.work
-    data = await ctx.store.blob(row.blob)
-    if data is None or work.envelope is None:
-        raise SubmissionRefused(554, "5.3.0", _LOST)
-    spool = Octets(data)
-    prepared = await prepare(ctx, work.envelope, spool, now=row.created, message_id=work.message_id)
+    prepared = await prepare(ctx, envelope, spool, now=row.created, message_id=work.message_id)
     resumed = row.state != WAITING
     if not resumed:
         work.began = int(ctx.clock.time())
@@ -112,7 +124,7 @@ async def _send(ctx: AccountContext, record: Record) -> None:
         await go(ctx, record, prepared, resumed=resumed)
     row.blob = b""
     await accounted(ctx, record)
-    await relayed(ctx, work.envelope, spool, row.queue_id)
+    await relayed(ctx, envelope, spool, row.queue_id)
 
 
 async def _failed(
