@@ -58,6 +58,7 @@ from gateway.web.metrics import Content, Metrics, Sources
 from gateway.web.server import WebServer
 from gateway.wire.sasl import user_name
 
+RESUME_EVERY = 60.0  # seconds: mail of a gateway that died waits no longer for another one
 SWEEP_EVERY = 24 * 3600.0  # seconds: originals of messages that are gone must not pile up until a restart
 
 log = structlog.get_logger()
@@ -138,13 +139,16 @@ class Gateway:
         opened.callback(asyncio.create_task(self._resume_submissions(), name="outbox").cancel)
 
     async def _resume_submissions(self) -> None:
-        """Who left mail on its way is opened without waiting for him."""
-        with contextlib.suppress(Unavailable):
-            for account in await self._store.submission_accounts():
-                with contextlib.suppress(
-                    KeyError, GatewayError
-                ):  # not configured any more; his next login says why
-                    await self._directory.account(user_name(account))
+        """Who left mail on its way is opened without waiting for him; on a shared database, again and again: another
+        gateway may have left it."""
+        while True:
+            with contextlib.suppress(Unavailable):
+                for account in await self._store.submission_accounts():
+                    with contextlib.suppress(KeyError, GatewayError):  # not configured any more; a login says why
+                        await self._directory.account(user_name(account))
+            if self._node == ALONE:
+                return
+            await self._clock.sleep(RESUME_EVERY)
 
     async def _open_store(self) -> tuple[JobStore, Place]:
         try:

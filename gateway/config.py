@@ -164,7 +164,7 @@ class SubmissionSection(Section):
     header_mismatch: Literal["refuse", "bcc-copy"] = "refuse"
     hostname: str = "localhost"
     mode: Literal["direct", "queue"] = "direct"  # 250 after Graph's answer, or after a row in the outbox
-    path: Literal["draft", "mime"] = "draft"  # how: decision 10
+    path: Literal["draft", "mime"] = "draft"  # how: decision 51
     # seconds in which the same octets are the client's retry, if it may not have heard our 250
     retry_window: int = Field(default=7200, ge=0, le=4 * 86_400)
     queue_hours: int = Field(default=48, ge=1, le=14 * 24)  # until the outbox gives up

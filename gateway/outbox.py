@@ -69,10 +69,12 @@ class Outbox:
         row = await self._row(queue_id)
         now = int(self.clock.time())
         holder = ALONE if self.alone else _TOOL
-        if not await self.store.submission_claim(row.id, holder, now, now + LEASE):
+        claimed = await self.store.submission_claim(row.id, holder, now, now + LEASE)
+        if claimed is None:
             raise OutboxError(f"{queue_id} is being sent just now")
-        row = await self._row(queue_id)  # as it is now that it is ours
-        work = _work(row)
+        row, work = claimed, _work(claimed)
+        if row.state in (*TAKEN, GIVEN_UP):
+            raise OutboxError(f"{queue_id} is not in the queue")
         if work is not None and (work.draft or work.strays or row.state != "waiting"):
             row.holder, row.lease = "", 0
             await self.store.submission_put(_given_up(row, work))

@@ -54,7 +54,7 @@ class Settings:
     quota: int = 0  # octets the mailbox may hold, for QUOTA; 0 = not known, and not announced
     submission_mode: str = "direct"  # "direct": 250 after Graph's answer | "queue": after a row in the outbox
     submission_path: str = (
-        "draft"  # "draft": created, then sent, decision 10 | "mime": sendMail in one request
+        "draft"  # "draft": created, then sent, decision 51 | "mime": sendMail in one request
     )
     retry_window: float = 7200.0  # seconds in which an unheard reply makes the same submission a retry
     queue_patience: float = 172_800.0  # seconds after which the outbox gives up
@@ -111,7 +111,6 @@ class Holds:
         default_factory=Counter
     )  # target and source of copies in flight
     undoing: asyncio.Lock = field(default_factory=asyncio.Lock)  # one unfinished COPY at a time
-    hidden: set[MessageId] = field(default_factory=set)
 
     @contextmanager
     def hold(self, folder: FolderId) -> Iterator[None]:

@@ -18,6 +18,7 @@ from gateway.mailbox.local import KeywordMap, epoch, merged_local, upsert_of
 from gateway.mailbox.localstate import States, change_local
 from gateway.mailbox.renewal import Suspects, Suspicion, watched
 from gateway.mailbox.sending.hidden import hidden
+from gateway.mailbox.sending.promise import owed, settled_rows
 from gateway.mailbox.unmarking import unmark
 from gateway.store.api import ABSENT, MessageRow, Upsert
 
@@ -107,7 +108,8 @@ class Intake:
         written = {key for key in gone if ctx.writes.after(key, began)}
         taken.again |= written
         gone = gone - written
-        rows = await self.upserts(accepted, known)
+        gone -= await owed(ctx, self._key, self._id, gone)
+        rows = settled_rows(ctx, self._id, await self.upserts(accepted, known), known)
         await self._heed_content(accepted, rows, known)
         for row in rows:  # another process may write the same meanwhile
             row.base = known[row.id].etag if row.id in known else ABSENT
@@ -124,8 +126,7 @@ class Intake:
         return taken
 
     def _held(self, key: MessageId, known: Mapping[MessageId, MessageRow]) -> bool:
-        holds = self._ctx.holds
-        return key in holds.hidden or (key not in known and holds.held(self._id))
+        return key not in known and self._ctx.holds.held(self._id)
 
     async def _heed_content(
         self, messages: Sequence[Message], rows: Sequence[Upsert], known: Mapping[MessageId, MessageRow]

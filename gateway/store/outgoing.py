@@ -66,9 +66,9 @@ class Submissions(Protocol):
         touched since then."""
         ...
 
-    async def submission_claim(self, id: int, holder: str, now: int, until: int) -> bool:
-        """Whether it is the holder's now: it was so before, nobody had it, or its lease had run out. Two nodes never
-        both hear True."""
+    async def submission_claim(self, id: int, holder: str, now: int, until: int) -> SubmissionRow | None:
+        """The row as it is now that it is the holder's: it was so before, nobody had it, or its lease had run out.
+        None: it is another's, or gone. Two nodes never both hear of it."""
         ...
 
     async def submission_hasten(self, account: AccountId, queue_id: str = "") -> int:

@@ -71,9 +71,13 @@ def _row(vault: Vault, account: AccountId, found: tuple[Any, ...]) -> Submission
     )  # fmt: skip
 
 
-def _claim(db: Connection, id: int, holder: str, now: int, until: int) -> bool:
-    sql = "UPDATE submission SET holder = ?, lease = ? WHERE id = ? AND (holder = ? OR holder = '' OR lease < ?)"
-    return db.execute(sql, (holder, until, id, holder, now)).rowcount > 0
+def _claim(db: Connection, vault: Vault, id: int, holder: str, now: int, until: int) -> SubmissionRow | None:
+    sql = (
+        "UPDATE submission SET holder = ?, lease = ? WHERE id = ? AND (holder = ? OR holder = '' OR lease < ?)"
+        f" RETURNING (SELECT name FROM account WHERE key = submission.account), {_COLUMNS}"  # noqa: S608
+    )
+    found = db.execute(sql, (holder, until, id, holder, now)).fetchone()
+    return _row(vault, AccountId(found[0]), found[1:]) if found is not None else None
 
 
 def _hasten(db: Connection, account: AccountId, queue_id: str) -> int:
@@ -143,8 +147,8 @@ class SubmissionJobs:
         keyed = None if digest is None else self._vault.address(digest)
         return await self._engine.read(lambda db: _rows(db, self._vault, account, keyed, open_since))
 
-    async def submission_claim(self, id: int, holder: str, now: int, until: int) -> bool:
-        return await self._engine.write(lambda db: _claim(db, id, holder, now, until))
+    async def submission_claim(self, id: int, holder: str, now: int, until: int) -> SubmissionRow | None:
+        return await self._engine.write(lambda db: _claim(db, self._vault, id, holder, now, until))
 
     async def submission_hasten(self, account: AccountId, queue_id: str = "") -> int:
         return await self._engine.write(lambda db: _hasten(db, account, queue_id), account)

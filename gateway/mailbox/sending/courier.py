@@ -22,6 +22,7 @@ from gateway.graph.errors import GraphError
 from gateway.graph.model import Priority
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.sending import queue
+from gateway.mailbox.sending.copies import settle_copies
 from gateway.mailbox.sending.draft import discard_draft, find_draft
 from gateway.mailbox.sending.ending import KEPT, accounted, cleared, give_up
 from gateway.mailbox.sending.hidden import LAG
@@ -86,9 +87,9 @@ class Courier:
         records = [record for row in rows if (record := _read(row)) is not None]
         trouble = False
         for record in records:
-            if not _queued(record):
+            if not queue.in_queue(record):
                 trouble |= not await self._see_to(record)
-        pause = await queue.work_off(ctx, [record for record in records if _queued(record)])
+        pause = await queue.work_off(ctx, [record for record in records if queue.in_queue(record)])
         least = TROUBLE if trouble else TICK
         return min(least if pause is None else pause, least) if rows else None
 
@@ -114,6 +115,8 @@ class Courier:
         old = self._ctx.clock.time() - record.row.touched > LINGER
         if record.row.state == SENDING:
             await self._settle(record, old)
+        elif record.row.state == SENT or queue.in_queue(record):  # it was somebody else's until now
+            return
         elif record.row.state == GIVEN_UP and record.work.draft:
             await self._clear(record)
         elif old:
@@ -155,10 +158,6 @@ class Courier:
             await record.save(ctx, SENT)
         else:
             await record.drop(ctx)
-
-
-def _queued(record: Record) -> bool:
-    return record.row.queued and record.row.state not in (*TAKEN, GIVEN_UP)
 
 
 def _read(row: SubmissionRow) -> Record | None:

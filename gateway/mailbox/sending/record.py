@@ -86,12 +86,13 @@ async def added(
 
 
 async def claimed(ctx: AccountContext, record: Record) -> bool:
-    """Whether this node may work on it now."""
+    """Whether this node may work on it now; the record is then what the row says now. msgspec.MsgspecError."""
     now = int(ctx.clock.time())
-    until = _lease(ctx, now)
-    if not await ctx.store.submission_claim(record.row.id, ctx.node, now, until):
+    row = await ctx.store.submission_claim(record.row.id, ctx.node, now, _lease(ctx, now))
+    if row is None:
         return False
-    record.row.holder, record.row.lease = ctx.node, until
+    fresh = Record.of(row)
+    record.row, record.work = fresh.row, fresh.work
     return True
 
 
@@ -116,8 +117,9 @@ async def held(ctx: AccountContext, record: Record) -> AsyncIterator[None]:
 async def _renew(ctx: AccountContext, record: Record) -> None:
     while True:
         await ctx.clock.sleep(LEASE / 3)
+        now = int(ctx.clock.time())
         with contextlib.suppress(GatewayError):
-            await claimed(ctx, record)
+            await ctx.store.submission_claim(record.row.id, ctx.node, now, _lease(ctx, now))
 
 
 def new_queue_id(ctx: AccountContext) -> str:

@@ -22,21 +22,36 @@ _ELSEWHERE = 30  # seconds another node has to end what it does
 async def earlier(ctx: AccountContext, digest: bytes) -> Record | None:
     """What this submission repeats, claimed for us and begun (`ctx.outgoing`); None: it is new. The caller ends it.
     SubmissionRefused where the earlier one is still under way elsewhere."""
+    patience = ctx.clock.monotonic() + GRACE
     for row in await ctx.store.submissions(ctx.account, digest=digest):
-        found = await _unheard(ctx, row, digest)
+        found = await _unheard(ctx, row, digest, patience)
         if found is None or found.queue_id in ctx.outgoing.working:
             continue
         ctx.outgoing.begin(found.queue_id)
-        record = Record.of(found)
-        if found.state in TAKEN or found.queued or await claimed(ctx, record):
+        try:
+            record = await _taken(ctx, found)
+        except BaseException:
+            ctx.outgoing.end(found.queue_id)
+            raise
+        if record.row.state != GIVEN_UP:
             return record
         ctx.outgoing.end(found.queue_id)
-        raise _busy()
     return None
 
 
-async def _unheard(ctx: AccountContext, row: SubmissionRow, digest: bytes) -> SubmissionRow | None:
-    """The row as it is once nobody works on it, if its end is not known to the client."""
+async def _taken(ctx: AccountContext, row: SubmissionRow) -> Record:
+    """Ours, where there is something left to do."""
+    record = Record.of(row)
+    if row.state in TAKEN or row.queued or await claimed(ctx, record):
+        return record
+    raise _busy()
+
+
+async def _unheard(
+    ctx: AccountContext, row: SubmissionRow, digest: bytes, patience: float
+) -> SubmissionRow | None:
+    """The row as it is once nobody works on it, if its end is not known to the client. `patience`: until when news of
+    living connections is waited for."""
     now: SubmissionRow | None = row
     for _ in range(_ELSEWHERE):
         if now is None or now.heard or now.state == GIVEN_UP or now.queue_id in ctx.outgoing.heard:
@@ -47,7 +62,7 @@ async def _unheard(ctx: AccountContext, row: SubmissionRow, digest: bytes) -> Su
                 return None
             await ended.wait()  # the client is gone, its message is not
         elif reply is not None:
-            if not await _is_lost(ctx, reply):
+            if not await _is_lost(ctx, reply, patience - ctx.clock.monotonic()):
                 return None
         elif not _is_elsewhere(ctx, now):
             return now
@@ -57,9 +72,12 @@ async def _unheard(ctx: AccountContext, row: SubmissionRow, digest: bytes) -> Su
     raise _busy()
 
 
-async def _is_lost(ctx: AccountContext, reply: Reply) -> bool:
+async def _is_lost(ctx: AccountContext, reply: Reply, patience: float) -> bool:
     """Whether the connection ended without a sign that the reply arrived; a moment is waited for news."""
-    waits = [asyncio.ensure_future(reply.settled.wait()), asyncio.ensure_future(ctx.clock.sleep(GRACE))]
+    waits = [
+        asyncio.ensure_future(reply.settled.wait()),
+        asyncio.ensure_future(ctx.clock.sleep(max(patience, 0.0))),
+    ]
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     finally:
