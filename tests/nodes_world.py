@@ -4,7 +4,7 @@ line, with listeners of its own. A node can end as a killed process does (`crash
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -84,7 +84,7 @@ class Nodes:
     url: str
     running: list[Node] = field(default_factory=list)
 
-    async def up(self, **changes: Any) -> Node:
+    async def up(self, prepare: Callable[[Gateway], None] = lambda gateway: None, **changes: Any) -> Node:
         emulator = self.outlook.emulator
         name = f"node{len(self.running)}"
         values = {
@@ -108,6 +108,7 @@ class Nodes:
         (state / "key").chmod(0o600)
         gateway = Gateway(from_values(values, origin="test"))
         gateway.limits = replace(gateway.limits, graph_timeout=3.0, graph_patience=5.0)
+        prepare(gateway)
         await gateway.start()
         node = Node(gateway)
         self.running.append(node)

@@ -5,15 +5,22 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from gateway.app import Gateway
 from gateway.core.errors import Unavailable
+from gateway.mailbox import subscription
+from gateway.mailbox.notices import Board, Notice
+from gateway.mailbox.push import Hook
 from gateway.mailbox.transfer import CopyWork
 from gateway.mailbox.work import begin, update
 from gateway.store.nodes import bound
+from gateway.web import webhooks
+from gateway.web.server import WebServer
 from tests.account_world import ALICE, Client, mime, until
 from tests.nodes_world import LEASE, Node, Nodes, hears, nodes_world
 
@@ -231,6 +238,63 @@ async def test_four_calls_at_once_and_never_more_however_many_gateways(tmp_path:
         (await clients[0].do("CHECK")).ok()
         (await clients[0].do("FETCH 79:80 BODY.PEEK[]")).ok()
         assert await until(lambda: shares[0].slots() == 4)
+
+
+# -- notifications --
+
+
+class Balancer(Board):
+    """Where Graph posts to: it comes to one of them."""
+
+    to: Board
+
+    def deliver(self, notices: Iterable[Notice]) -> None:
+        self.to.deliver(list(notices))
+
+
+async def test_a_notification_may_come_to_any_gateway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One keeps the subscription; the other one's sessions hear by it, too, and it goes on where the first ended."""
+    monkeypatch.setattr(subscription, "FOLLOW", 0.1)
+    balancer = Balancer()
+    web = WebServer(CollectorRegistry(), list, nothing, webhooks.routes(balancer))
+    base = f"http://127.0.0.1:{await web.start('127.0.0.1', 0)}"
+    addresses = subscription.Addresses(base + webhooks.NOTICES, base + webhooks.LIFECYCLE)
+
+    def pushed(gateway: Gateway) -> None:
+        gateway._hook = lambda: Hook(addresses, gateway.board)  # type: ignore[method-assign]
+
+    try:
+        async with nodes_world(tmp_path, notice_seconds=0.05, notice_retry_seconds=0.1) as world:
+            await world.outlook.rules(webhooks_https_only=False)
+            nodes = [await world.up(pushed, imap={"poll_interval": 3600.0}) for _ in range(2)]
+            clients = {id(node): await node.client() for node in nodes}
+            first, second = await holder(*nodes)
+            balancer.to = second.gateway.board
+            for node in nodes:
+                account = await node.account()
+                assert await until(lambda account=account: account.ctx.freshness.since is not None)
+                await clients[id(node)].select()
+                await clients[id(node)].idle()
+            active = world.outlook.emulator.app.notices.subscriptions.active
+            assert len(active()) == 1
+            assert await until(lambda: bool(second.cluster._posts) and first.cluster._others)
+            await asyncio.sleep(0.5)  # what each watches is known to the other
+            await world.outlook.deliver(mime("news"))
+            for client in clients.values():
+                assert b"* 1 EXISTS" in await hears(client, b"EXISTS")
+            await world.down(first)
+            assert await until(lambda: second.cluster.posts == 1)
+            await world.outlook.deliver(mime("more"))
+            assert b"* 2 EXISTS" in await hears(clients[id(second)], b"EXISTS")
+            assert len(active()) == 1
+    finally:
+        await web.stop()
+
+
+async def nothing() -> None:
+    pass
 
 
 # -- hints are lost --

@@ -242,6 +242,7 @@ class Cluster:
             self._shares.look()
             if self._clock.monotonic() - looked >= ROUND:
                 looked = self._clock.monotonic()
+                self._others = self._member.members > 1  # counted long after the last that came or went
                 self.gap()
 
     async def _work(self) -> None:
@@ -272,7 +273,7 @@ class Cluster:
         if due.members:
             await self._orphans()
         if due.everything:
-            self._others = due.members or self._member.members > 1
+            self._others |= self._member.members > 1
             await self._compare()
             await self._exclusive.retry()
             due.news |= await self._behind_in_news()
