@@ -38,6 +38,7 @@ class Ahead:
         self._direction = 0  # of positions: 1, -1, 0 = not known yet
         self._steps = 0
         self._edge = 0  # the UID up to which messages were fetched ahead
+        self._due = 0  # the step at which half of them are used up
         self._walk = 0  # another number for each
         self._task: asyncio.Task[None] | None = None
 
@@ -53,7 +54,7 @@ class Ahead:
         if uid != self._last:
             self._step(position)
             self._last = uid
-            if self._steps >= STEPS:
+            if self._steps >= max(STEPS, self._due):
                 self._go_ahead(position)
 
     def close(self) -> None:
@@ -86,6 +87,7 @@ class Ahead:
         fresh = [uid for uid in uids if (uid - self._edge) * self._direction > 0] if self._edge else uids
         if fresh and 2 * len(fresh) >= len(uids):
             self._edge = fresh[-1]
+            self._due = self._steps + (window + 1) // 2
             if self._bodies.are_near(self._folder.key, fresh):
                 return
             self._task = asyncio.create_task(self._fetch(fresh, self._walk))
@@ -117,5 +119,5 @@ class Ahead:
         return wanted
 
     def _forget(self) -> None:
-        self._last = self._direction = self._steps = self._edge = 0
+        self._last = self._direction = self._steps = self._edge = self._due = 0
         self._walk += 1
