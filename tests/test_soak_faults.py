@@ -13,7 +13,7 @@ from tests.soak.faults import soak
 @pytest.mark.slow
 async def test_whatever_fails_nothing_acknowledged_is_lost_and_nobody_is_dropped(tmp_path: Path) -> None:
     made = await soak(
-        tmp_path, seconds=8, clients=6, seed=2026, think=0.15, pace=0.4, sizes=(600, 1500, 20_000)
+        tmp_path, seconds=6, clients=6, seed=2026, think=0.15, pace=0.4, sizes=(600, 1500, 20_000)
     )
     assert sum(book.promises for book in made.books.values()) > 100
     assert made.answers.total() > 50

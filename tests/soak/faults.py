@@ -267,7 +267,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--think", type=float, default=2.5,
+        "--think", type=float, default=4.0,
         help="seconds a client rests at most between acts; much less, and the mailboxes' own limits end it all",
     )  # fmt: skip
     parser.add_argument("--kill-every", type=float, default=0.0, help="seconds, about; 0 = never")

@@ -73,6 +73,10 @@ class Message:
     token: str
     places: set[str]  # folders, "" = nowhere
     flags: set[frozenset[str]]
+    told: list[str] = field(default_factory=list)  # for whoever looks into what went wrong
+
+    def note(self, what: str) -> None:
+        self.told.append(f"{time.strftime('%H:%M:%S')} {what}")
 
 
 @dataclass
@@ -105,12 +109,14 @@ class Client(threading.Thread):
         self.rng = random.Random(seed * 100 + number)
         self.number, self.book, self.lab, self.over = number, book, lab, over
         self.mine: list[Message] = []
+        self.at = ""
         self.count = 0
 
     def run(self) -> None:
         while not self.over.is_set():
             try:
-                self.session(self.lab.session(self.rng.choice(NAMES)))
+                self.at = self.rng.choice(NAMES)
+                self.session(self.lab.session(self.at))
             except BROKEN:
                 time.sleep(0.1)
             except Exception as error:
@@ -182,7 +188,9 @@ class Client(threading.Thread):
         message, folder, uid = found
         target = next(name for name in FOLDERS if name != folder)
         message.places = {folder, target}
+        message.note(f"{self.at} move {uid} from {folder}")
         status, _ = box.uid("MOVE", str(uid), target)
+        message.note(status)
         code = box.response("COPYUID")[1]
         if status == "OK" and code and code[0]:
             new = int(code[0].split()[2])
@@ -197,7 +205,9 @@ class Client(threading.Thread):
         message.places, message.flags = {folder, ""}, {*message.flags, frozenset({"?"})}
         if box.uid("STORE", str(uid), "+FLAGS", "(\\Deleted)")[0] != "OK":
             return
-        status, _ = box.uid("EXPUNGE", str(uid))
+        message.note(f"{self.at} expunge {uid} of {folder}")
+        status, data = box.uid("EXPUNGE", str(uid))
+        message.note(f"{status} {data} {box.untagged_responses}")
         if status == "OK":
             self.gone(message, {""})
             self.book.did["expunge"] += 1
@@ -309,7 +319,11 @@ def check(lab: Lab, book: Book) -> None:
     for folder, found in views[0].items():
         for uid, token, _ in found:
             book.uid(folder, uid, token)
-    held = Counter(row["subject"] for row in lab.mailbox.rows() if row["wellKnownName"] != "deleteditems")
+    there = lab.mailbox.rows()
+    held = Counter(row["subject"] for row in there if row["wellKnownName"] != "deleteditems")
+    for token in {words for wrong in book.wrong for words in wrong.split()} & book.messages.keys():
+        where = [row for row in there if row["subject"] == token]
+        print(token, "in Exchange:", where, *book.messages[token].told, sep="\n  ")
     for message in book.messages.values():
         if "" not in message.places and held[message.token] != 1:
             book.wrong.append(f"{message.token}: Exchange has it {held[message.token]} times")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.soak.kill import Kill
 
 BEHIND = {"archive": "Archive", "sentitems": "Sent Items", "junkemail": "Junk Email"}
-STOCKED = 60  # messages in each of them
+STOCKED = 40  # messages in each of them
 _APPENDUID = re.compile(rb"\[?APPENDUID \d+ ([\d:,]+)\]?")
 
 
@@ -93,7 +93,7 @@ class Behind:
                 token = self.kill.token("behind")
                 self.kill.lab.mailbox.deliver(letter(token, 600, self.kill.rng), folder, self.user)
                 self.held[name].add(token)
-        for _ in range(1 + self.kill.rng.randrange(3)):
+        for _ in range(1 + self.kill.rng.randrange(2)):
             self.kill.killed_in(lambda _, box: self.watch(box), self.kill.rng.uniform(0.0, 1.0), self.user)
         self.agree()
 
