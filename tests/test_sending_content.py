@@ -27,6 +27,7 @@ from gateway.mailbox.values import Envelope
 from gateway.mime.compose import remove_header
 from gateway.mime.header import Fields, decoded, header_end
 from gateway.mime.part import scan
+from gateway.mime.recipe import Recipe
 
 HEAD = (
     f"From: Alice <{ALICE}>\r\nTo: Bob <{BOB}>\r\nSubject: =?utf-8?q?gr=C3=BCn?=\r\n"
@@ -324,6 +325,22 @@ def test_every_file_arrives_whole_and_once(contents: list[bytes], request_body: 
         (f"f{number}.bin", data) for number, data in enumerate(contents)
     ]
     assert any("Grüße" in e[4].decode() for e in leaves(got) if e[0] == "text/plain")
+
+
+def test_many_files_and_a_text_that_grows_are_not_measured_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = part("text/plain; charset=utf-8", "é".encode() * 2000, encoding="8bit")
+    raw = multipart(text, *(file(f"f{n}", bytes(40)) for n in range(300)), head=HEAD)
+    measured = []
+    original = Recipe.measure
+    monkeypatch.setattr(Recipe, "measure", lambda self, source: measured.append(1) or original(self, source))
+    found = prepared(raw, BOB, sender=ALICE, limits=tiny(60_000))
+    assert len(measured) <= 4 and 0 < len(found.files) < 300
+    assert len(mime_of(found)) > 60_000 * 3 // 4 * 9 // 10
+    with pytest.raises(SubmissionRefused):
+        prepared(raw, BOB, sender=ALICE, limits=tiny(6_000))
+    assert len(measured) <= 8
 
 
 def test_ranges_of_a_file_go_on_and_begin_again() -> None:

@@ -240,11 +240,11 @@ def _in_pieces(message: _Message, envelope: Envelope, limits: Limits) -> Prepare
     _must_be_separable(message.outline, parts)
     numbers = {part.start: number for number, part in enumerate(parts, 1)}
     gone: set[int] = set()
-    left = message.size
+    left, growth = message.size, -_SLACK  # by encoding; known better once the rest was measured
     for part in sorted(parts, key=lambda each: each.body - each.end):
         gone.add(part.start)
         left -= part.end - part.start
-        if base64_size(left) > limits.request_body + _SLACK:
+        if base64_size(max(0, left + growth)) > limits.request_body:
             continue
         made, header = _without(message, gone)
         octets = made.measure(message.source)
@@ -252,6 +252,7 @@ def _in_pieces(message: _Message, envelope: Envelope, limits: Limits) -> Prepare
             files = [_file(message, each, numbers[each.start]) for each in parts if each.start in gone]
             _must_fit(octets + int(sum(map(len, files)) * _BASE64_LINE), limits)
             return _prepared(envelope, header, Stream(message.source, made, octets), files)
+        growth = octets - left
     raise _unsendable("its text alone is larger than one request to Exchange may be; attach it as a file")
 
 
