@@ -93,13 +93,8 @@ class HeaderPages:
         ctx = self._ctx
         lacking = await ctx.store.undescribed(folder.key)
         chosen = set(uids())
-        ours = await ctx.store.has_originals(ctx.account, [id for _, id, _ in lacking.rows])
-        useful = {id for _, id, _ in lacking.rows} - ours
-        rows = [
-            row
-            for row in lacking.rows
-            if row[0] in chosen and row[1] in useful and row[1] not in self._coming
-        ]
+        useful = {id for _, id, _ in lacking.rows}
+        rows = [row for row in lacking.rows if row[0] in chosen and row[1] not in self._coming]
         slots = asyncio.Semaphore(ctx.limits.in_flight)
         return [
             self._launch(window, _Walk(folder, useful, slots, priority))

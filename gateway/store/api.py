@@ -156,7 +156,7 @@ class Counts:
 @dataclass(slots=True)
 class Undescribed:
     """Where header facts are lacking. `dates`: internal dates of all messages of the folder, ascending; `rows`: UID,
-    id and internal date of those without facts, by (date, UID)."""
+    id and internal date of those without facts whose octets are not ours either, by (date, UID)."""
 
     dates: list[int]
     rows: list[tuple[Uid, MessageId, int]]

@@ -13,8 +13,10 @@ def undescribed(db: Connection, folder: int) -> Undescribed:
     dates = db.execute("SELECT internal_date FROM message WHERE folder = ? ORDER BY internal_date", (folder,))
     rows = db.execute(
         "SELECT uid, id, internal_date FROM message WHERE folder = ? AND NOT EXISTS"
-        " (SELECT 1 FROM facts WHERE facts.account = ? AND facts.id = message.id) ORDER BY internal_date, uid",
-        (folder, account),
+        " (SELECT 1 FROM facts WHERE facts.account = ? AND facts.id = message.id) AND NOT EXISTS"
+        " (SELECT 1 FROM original WHERE original.account = ? AND original.id = message.id)"
+        " ORDER BY internal_date, uid",
+        (folder, account, account),
     )
     return Undescribed(
         [date for (date,) in dates], [(Uid(uid), MessageId(id), date) for uid, id, date in rows]
