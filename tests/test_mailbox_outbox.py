@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from gateway.graph.errors import (
     Throttled,
     Unreachable,
 )
+from gateway.mailbox.outgoing import Outgoing
 from gateway.mailbox.sending import deliver
 from gateway.mailbox.sending.courier import LINGER, Courier
 from gateway.mailbox.values import Asked, Dsn, Envelope
@@ -255,6 +257,17 @@ async def test_what_another_node_is_sending_is_not_sent_here_nor_overtaken(w: Wo
     assert w.graph.sent == []
     await work(w, 91)
     assert w.graph.sent == [letter("1"), letter("2")]
+
+
+async def test_two_nodes_on_one_queue_send_each_message_once_and_in_order(w: World) -> None:
+    letters = [letter(str(n)) for n in range(8)]
+    for each in letters:
+        await submit(w, each)
+    nodes = [replace(w.ctx, node=name, outgoing=Outgoing()) for name in ("a", "b", "c")]
+    for _ in range(8):
+        await asyncio.gather(*(Courier(node).round() for node in nodes))
+        w.clock.now += 1
+    assert w.graph.sent == letters
 
 
 @pytest.mark.parametrize("done", [False, True])

@@ -401,6 +401,64 @@ async def test_a_retry_after_a_4xx_is_known_for_days(w: World) -> None:
     assert len(w.graph.sent) == 1
 
 
+# -- one request: submission.path = "mime" --
+
+
+@pytest.fixture
+def by_mime(w: World) -> World:
+    w.settings.submission_path = "mime"
+    return w
+
+
+async def test_by_mime_a_submission_is_one_request(by_mime: World) -> None:
+    w = by_mime
+    await submit(w)
+    await submit(w)
+    assert w.graph.sent == [RAW, RAW] and calls(w) == ["send_mime"] * 2
+
+
+@pytest.mark.parametrize("error", LOST)
+async def test_by_mime_a_lost_answer_is_found_out_by_the_copy(by_mime: World, error: GraphError) -> None:
+    w = by_mime
+    await submit(w)
+    w.graph.fail("send_mime", error, when="after")
+    await submit(w)
+    assert len(w.graph.sent) == 2 and await states(w) == [SENT, SENT]
+
+
+async def test_by_mime_the_retry_looks_first(by_mime: World) -> None:
+    w = by_mime
+    w.graph.deliver_sent_copy = False
+    w.graph.fail("send_mime", OutcomeUnknown(""), when="after")
+    assert (await refused(w)).status == 451
+    await tidy(w)
+    assert await states(w) == [SENDING]
+    w.graph.put("sentitems", RAW, created=int(w.clock.now) - 200)
+    await submit(w)
+    assert len(w.graph.sent) == 1
+
+
+async def test_by_mime_without_a_trace_the_retry_sends_and_without_a_retry_nothing_does(
+    by_mime: World,
+) -> None:
+    w = by_mime
+    w.graph.fail("send_mime", OutcomeUnknown(""))
+    await refused(w)
+    await submit(w)
+    assert w.graph.sent == [RAW]
+    w.graph.fail("send_mime", OutcomeUnknown(""))
+    await refused(w, RAW + b"2")
+    await tidy(w, KEPT + 1)
+    assert len(w.graph.sent) == 1 and SENDING not in await states(w)
+
+
+async def test_by_mime_a_refusal_leaves_nothing(by_mime: World) -> None:
+    w = by_mime
+    w.graph.fail("send_mime", Throttled(""))
+    assert (await refused(w)).status == 451
+    assert await states(w) == []
+
+
 # -- several nodes --
 
 

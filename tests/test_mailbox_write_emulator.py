@@ -343,6 +343,22 @@ async def test_a_draft_on_its_way_out_is_never_seen_in_drafts(box: Box) -> None:
     assert len(await box.w.listing("sentitems")) == 1
 
 
+async def test_a_first_sync_does_not_see_it_either(box: Box) -> None:
+    ctx, real = box.w.ctx, box.w.ctx.graph.send_draft
+    await box.w.graph.create_from_mime(mime("a draft of his own"))
+
+    async def watched(id: str) -> None:
+        assert len(await box.w.listing("drafts")) == 2
+        assert len(await box.sync("drafts")) == 1
+        await real(id)
+
+    ctx.graph.send_draft = watched  # type: ignore[method-assign]
+    await submit(
+        box, Envelope(ALICE, (BOB,)), mime("hello", sender=ALICE).replace(b"To: alice@", b"To: bob@")
+    )
+    assert len(await box.sync("drafts")) == 1
+
+
 async def test_the_clients_copy_in_sent_is_exchanges_copy(box: Box) -> None:
     await box.sync("sentitems")
     raw = mime("hello", sender=ALICE).replace(b"To: alice@", b"To: bob@")

