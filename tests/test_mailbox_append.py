@@ -29,7 +29,7 @@ from gateway.mailbox.journal import recover
 from gateway.mailbox.landing import MARKER
 from gateway.mailbox.local import graph_time
 from gateway.mailbox.work import begin
-from gateway.store.api import MessageRow
+from gateway.store.api import Facts, MessageRow
 
 THEN = 1_600_000_000
 SMALL = replace(DEFAULT_LIMITS, request_body=100 * KIB, append_landable=1024 * KIB)
@@ -259,6 +259,19 @@ async def test_a_saved_draft_is_not_taken_for_a_lost_one(w: World) -> None:
     assert len(w.graph.inside("drafts")) == 2 and len(await w.rows("drafts")) == 2
 
 
+async def test_what_nobody_can_look_for_is_nobodys_mail_until_it_is_taken_back(w: World) -> None:
+    """The client was told NO: delta must not show it meanwhile, and another APPEND must not be taken for it."""
+    w.graph.fail("create", OutcomeUnknown(""), when="after")
+    w.graph.fail("find_by_message_id", Unreachable(""))
+    with pytest.raises(Unavailable):
+        await put(w)
+    assert len(w.graph.inside("inbox")) == 1 and w.ctx.holds.held(w.folder("inbox").id)
+    await put(w)
+    await recover(w.ctx)
+    assert [m.id for m in w.graph.inside("inbox")] == [row.id for row in await w.rows("inbox")]
+    assert len(w.graph.inside("inbox")) == 1 and not w.ctx.holds.held(w.folder("inbox").id)
+
+
 async def test_graph_down_leaves_a_journal_row_and_nothing_else(w: World) -> None:
     for _ in range(2):
         w.graph.fail("create", Unreachable(""))
@@ -315,10 +328,23 @@ async def test_exchanges_copy_that_was_shown_already_gets_a_new_uid(w: World) ->
     w.ctx.sent.add("<1@example.com>", w.clock.time())
     w.graph.put("sentitems", PLAIN + b"other")
     (before,) = await w.sync("sentitems")
+    await w.store.put_facts(
+        ACCOUNT, {before.id: Facts(b"Subject: other\r\n\r\n", b"()", None)}
+    )  # somebody read it
     uid = await put(w, PLAIN, folder="sentitems")
     row = await only(w, "sentitems")
     assert row.uid == uid > before.uid and row.email_id != before.email_id
     assert await w.store.original(ACCOUNT, row.id) == PLAIN and row.size == len(PLAIN)
+
+
+async def test_exchanges_copy_that_nobody_has_read_keeps_its_uid(w: World) -> None:
+    w.ctx.sent.add("<1@example.com>", w.clock.time())
+    w.graph.put("sentitems", PLAIN + b"other")
+    (before,) = await w.sync("sentitems")
+    uid = await put(w, PLAIN, folder="sentitems")
+    row = await only(w, "sentitems")
+    assert (row.uid, row.email_id, row.internal_date) == (uid, before.email_id, before.internal_date)
+    assert uid == before.uid and await w.store.original(ACCOUNT, row.id) == PLAIN and row.size == len(PLAIN)
 
 
 async def test_mail_that_was_not_sent_here_is_landed_in_sent(w: World) -> None:
