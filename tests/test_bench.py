@@ -59,7 +59,7 @@ def test_bounds_are_what_slots_and_latency_force() -> None:
     assert cold.WORK["first-sync"].bound(sizes, calls(*walk, *pages)) == pytest.approx(10 * 0.06)
     assert cold.WORK["first-sync"].bound(sizes, calls(*pages)) == pytest.approx(30 * 0.06 / 4)
     slow = cold.WORK["first-sync-slow"].bound(sizes, calls(*walk))
-    assert slow == pytest.approx(10 * 0.06 + 100)
+    assert slow == pytest.approx((10 * 0.06 + 100) / 4)
 
 
 def test_a_report_compares(capsys: pytest.CaptureFixture[str]) -> None:
