@@ -182,6 +182,11 @@ TABLE = [
     for where_bob, bob, where_carol, carol in itertools.product(PLACES, (True, False), PLACES, (True, False))
     if bob or carol
 ]
+TABLE += [
+    ((where, bob), ("To", True))
+    for where, bob in itertools.product(("Resent-Cc", "Resent-Bcc", "group"), (True, False))
+]
+DELIVERS = ("To", "Cc", "group")
 
 
 @pytest.fixture(scope="module")
@@ -198,12 +203,15 @@ def test_who_has_it_and_what_each_sees(
 ) -> None:
     """In the header or not, in the envelope or not: the whole table for two people."""
     who = ((BOB, *bob), (CAROL, *carol))
-    head = "".join(f"{where}: {user}\r\n" for user, where, _ in who if where)
+    written = {"group": "Cc: team: {};\r\n"}
+    head = "".join(written.get(where, where + ": {}\r\n").format(user) for user, where, _ in who if where)
     raw = f"From: {ALICE}\r\nSubject: t\r\n{head}\r\nx\r\n".encode()
     envelope = [user for user, _, addressed in who if addressed]
-    shown = {user for user, where, _ in who if where in ("To", "Cc")}
+    shown = {user for user, where, _ in who if where in DELIVERS}
     strangers = {
-        user for user, where, addressed in who if where in ("To", "Cc", "Resent-To") and not addressed
+        user
+        for user, where, addressed in who
+        if where in (*DELIVERS, "Resent-To", "Resent-Cc") and not addressed
     }
     if strangers and mode == "refuse":
         assert refused(raw, *envelope, sender=ALICE, mismatch=mode).status == 550
@@ -215,7 +223,7 @@ def test_who_has_it_and_what_each_sees(
     assert {user: len(got) for user, got in copies.items()} == {
         ALICE: 0, BOB: int(BOB in envelope), CAROL: int(CAROL in envelope)
     }  # fmt: skip
-    silent = not any(where in ("To", "Cc", "Bcc") for _, where, _ in who)
+    silent = not any(where in (*DELIVERS, "Bcc", "Resent-Bcc") for _, where, _ in who)
     for user in envelope:
         head = copies[user][0].partition(b"\r\n\r\n")[0]
         assert b"bcc" not in head.lower()
@@ -230,6 +238,10 @@ def test_who_has_it_and_what_each_sees(
             where == "To" and not addressed for _, where, addressed in who
         )
     kept = kit.get(f"/messages/{id}").json
+    hidden = {
+        each["emailAddress"]["address"] for each in kept["bccRecipients"]
+    }  # its owner sees whom he sent it to
+    assert hidden == ({*envelope} - shown if not (silent and len(envelope) == 1) else set())
     assert kept["parentFolderId"] == kit.get("/mailFolders/sentitems").json["id"]
 
 
