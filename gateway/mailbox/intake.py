@@ -25,6 +25,7 @@ from gateway.store.api import ABSENT, MessageRow, Upsert
 YOUNG = 60.0  # seconds in which Exchange itself may touch a draft that we have just written
 BIRTHPLACES = ("inbox", "sentitems", "drafts", "outbox")  # most messages there were never anywhere else
 _SIZE = parse_property(PR_MESSAGE_SIZE)
+Rows = Mapping[MessageId, MessageRow]
 
 
 @dataclass(slots=True)
@@ -87,10 +88,12 @@ class Intake:
         began: float,
         link: str | None,
         after: str | None = None,
+        seen: Rows | None = None,
     ) -> Taken:
         """Apply. `began`: when the request that told us began, monotonic. While something is held back the old
         delta link is kept, so that the next round, or the one after a crash, tells it again. `after`: the link that
-        was asked with; another process's round that came between makes this one void."""
+        was asked with; another process's round that came between makes this one void. `seen`: the rows as they were
+        when it was decided what to ask Graph for; what another process wrote since then may be newer."""
         ctx, taken = self._ctx, Taken()
         latest = {MessageId(message.id): message for message in messages}
         known = await ctx.store.find(self._key, list(latest))
@@ -99,9 +102,9 @@ class Intake:
         for key, message in latest.items():
             if key in outgoing.ids:
                 continue
-            if key in outgoing.perhaps or self._held(key, known):
+            if key in outgoing.perhaps or self._held(key, known) or _left(key, seen, known):
                 taken.complete = False
-            elif _older(message, known.get(key)) or ctx.writes.after(key, began):
+            elif _older(message, known.get(key)) or _turned(key, seen, known) or ctx.writes.after(key, began):
                 taken.again.add(key)
             else:
                 accepted.append(message)
@@ -168,6 +171,18 @@ def _renew(row: Upsert, message: Message, known: MessageRow) -> None:
 def _size(message: Message) -> int | None:
     told = props(message).get(_SIZE, "")
     return int(told) if told.isdecimal() else None
+
+
+def _left(key: MessageId, seen: Rows | None, known: Rows) -> bool:
+    """Whether somebody took it away meanwhile."""
+    return seen is not None and key in seen and key not in known
+
+
+def _turned(key: MessageId, seen: Rows | None, known: Rows) -> bool:
+    """Whether somebody wrote it meanwhile."""
+    if seen is None or key not in known:
+        return False
+    return key not in seen or seen[key].etag != known[key].etag
 
 
 def _older(message: Message, known: MessageRow | None) -> bool:

@@ -277,7 +277,7 @@ class FolderSync:
         left = told.open | proved.open | early
         taken = await self._intake.take(
             [*told.messages, *proved.messages], (told.lost - early) | proved.lost,
-            began=seen.began, link=None if left else seen.link, after=seen.after,
+            began=seen.began, link=None if left else seen.link, after=seen.after, seen=known,
         )  # fmt: skip
         if taken.overtaken:
             self._overtaken = True
@@ -332,7 +332,7 @@ class FolderSync:
         doubtful = {key for key, row in known.items() if same_second(shown[key], row)}
         told = await self._truth.of(news, doubtful, set(), priority)
         lost = told.lost & known.keys()
-        taken = await self._intake.take(told.messages, lost, began=began, link=None)
+        taken = await self._intake.take(told.messages, lost, began=began, link=None, seen=known)
         self._again |= taken.again | (told.open & known.keys())
 
     async def _close_gaps(self, link: str, began: float, priority: Priority) -> bool:

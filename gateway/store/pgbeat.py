@@ -150,8 +150,14 @@ class Beat:
                 await self._wait(self.lease / 5)
             except _FAILED as error:
                 log.info("beat failed", error=type(error).__name__)
-                self._drop()
-                await asyncio.sleep(min(RETRY, self.lease / 10))
+                await self._pause()
+            except Exception:  # ours: who stops renewing is dead
+                log.exception("beat failed")
+                await self._pause()
+
+    async def _pause(self) -> None:
+        self._drop()
+        await asyncio.sleep(min(RETRY, self.lease / 10))
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):
