@@ -290,6 +290,7 @@ REFUSED = [
     (multipart(TEXT, file("a", bytes(9000)), kind="report", head=HEAD), "report"),
     (HEAD.encode() + part("text/plain", b"x" * 9000), "text"),
     (multipart(TEXT, part("text/html", b"x" * 9000), kind="alternative", head=HEAD), "text"),
+    (multipart(*[part("image/png", b"x")] * 1001, head=HEAD), "parts"),
     ((HEAD + "X-Long: " + "x " * 150_000 + "\r\n\r\n").encode(), "header"),
 ]
 

@@ -32,7 +32,7 @@ from gateway.mime.part import Part, scan
 from gateway.mime.recipe import Edit, Recipe, base64_size, recipe
 
 HEADER = 256 * KIB  # octets of a header block
-PARTS = 1000  # of a message that goes in pieces
+PARTS = 1000  # of a message that goes in pieces: fewer
 _GATHERED = 128 * KIB  # octets read ahead
 _BASE64_LINE = 78 / 57  # octets of MIME an octet of a file becomes
 _SINGLE = (
@@ -139,7 +139,7 @@ def content(source: Octets, size: int, envelope: Envelope, terms: Terms) -> Prep
     """Reads the message some times over; not on the loop. SubmissionRefused."""
     whole = look(source, 0, size)
     limits = terms.limits
-    outline = scan(Pages(source, size), _scanning(limits))
+    outline = scan(Pages(source, size), _scanning(limits, size > limits.request_body))
     header, outline = _header(source, outline)
     planned = plan(header, envelope, mismatch=terms.mismatch, most=limits.recipients)
     header = supplied(planned.header, envelope, terms)
@@ -158,8 +158,9 @@ def content(source: Octets, size: int, envelope: Envelope, terms: Terms) -> Prep
 
 
 @lru_cache(maxsize=4)
-def _scanning(limits: Limits) -> Limits:
-    return replace(limits, header_octets=HEADER)
+def _scanning(limits: Limits, large: bool) -> Limits:
+    """A large message's outline is bounded: it has to go in pieces, and of these there may be so many."""
+    return replace(limits, header_octets=HEADER, mime_parts=PARTS if large else limits.mime_parts)
 
 
 def _prepared(envelope: Envelope, header: bytes, mime: Stream, files: Sequence[File]) -> Prepared:
@@ -237,7 +238,7 @@ class _Message:
 def _in_pieces(message: _Message, envelope: Envelope, limits: Limits) -> Prepared:
     """The largest parts as files, until the rest fits one request."""
     parts = [part for part in detachable(message.outline) if part.end > part.body]
-    _must_be_separable(message.outline, parts)
+    _must_be_separable(message.outline)
     numbers = {part.start: number for number, part in enumerate(parts, 1)}
     gone: set[int] = set()
     left, growth = message.size, -_SLACK  # by encoding; known better once the rest was measured
@@ -277,11 +278,15 @@ def _file(message: _Message, part: Part, number: int) -> File:
     return File(message.source, file_of(part, number), size, bare=bare)
 
 
-def _must_be_separable(outline: Part, parts: Sequence[Part]) -> None:
+def _count(part: Part) -> int:
+    return 1 + sum(map(_count, part.children))
+
+
+def _must_be_separable(outline: Part) -> None:
     if reason := obstacle(outline):
         raise _unsendable(reason + ", and must not be taken apart")
-    if len(parts) >= PARTS:
-        raise _unsendable(f"it has more than {PARTS} attachments")
+    if _count(outline) >= PARTS:
+        raise _unsendable(f"it has {PARTS} parts or more")
 
 
 def _unsendable(reason: str) -> SubmissionRefused:
