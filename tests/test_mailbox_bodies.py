@@ -33,6 +33,7 @@ from gateway.mime.section import Section, SectionText, locate
 from gateway.mime.section import octets as section_octets
 from gateway.store.api import FolderRow, MessageRow
 from gateway.store.sqlite import SqliteStore
+from tests.store_support import put_original
 from tests.sync_world import ALICE, KEY, mime
 from tests.sync_world import World as SyncWorld
 from tests.sync_world import world as sync_world
@@ -85,7 +86,7 @@ async def test_the_loser_adopts_the_winners_octets(w: World) -> None:
 
 async def test_what_was_appended_is_served_without_a_request(w: World) -> None:
     row = await one(w)
-    await w.store.put_original(ACCOUNT, row.id, b"as it came\n")
+    await put_original(w.store, ACCOUNT, row.id, b"as it came\n")
     assert octets(await bodies(w).body(row, w.folder("inbox"))) == b"as it came\n" and w.graph.calls == []
 
 

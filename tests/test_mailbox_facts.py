@@ -17,6 +17,7 @@ from gateway.graph.model import EmailAddress, ExtendedProperty, Header, Message,
 from gateway.graph.props import parse_property
 from gateway.mailbox.facts import encoded, facts_of, facts_of_octets, is_whole, metas
 from gateway.mime.header import Fields, decoded
+from tests.store_support import put_original
 
 BLOCK = "Received: by x\r\n\tfolded\r\nFrom: Bob <bob@example.com>\r\nSubject: one\r\n\r\n"
 
@@ -139,7 +140,7 @@ async def test_graphs_trouble_is_an_error_not_an_absence(w: World) -> None:
 async def test_appended_mail_has_its_own_header(w: World) -> None:
     w.graph.put("inbox")
     rows = await w.sync("inbox")
-    await w.store.put_original(ACCOUNT, rows[0].id, b"Subject: mine\r\n\r\nx")
+    await put_original(w.store, ACCOUNT, rows[0].id, b"Subject: mine\r\n\r\nx")
     (meta,) = (await metas(w.ctx, rows)).values()
     assert meta.header == b"Subject: mine\r\n\r\n" and w.graph.calls == []
 

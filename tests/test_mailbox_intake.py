@@ -17,6 +17,7 @@ from gateway.mailbox.bodies import Bodies
 from gateway.mailbox.cache import BodyCache
 from gateway.mailbox.intake import YOUNG, Intake
 from gateway.store.api import MessageRow
+from tests.store_support import put_original
 
 MINE = b"Subject: mine\r\nTo: bob@example.com\r\n\r\nas I wrote it\r\n"
 
@@ -45,7 +46,7 @@ class Drafts:
     async def landed(self) -> tuple[Stored, MessageRow]:
         """Appended by a client just now: Exchange renders it in its own way."""
         stored, row = await self.outlooks(b"From: alice@example.com\r\n" + MINE.replace(b"wrote", b"w=72ote"))
-        await self.w.store.put_original(ACCOUNT, row.id, MINE)
+        await put_original(self.w.store, ACCOUNT, row.id, MINE)
         self.w.graph.calls.clear()
         return stored, row
 

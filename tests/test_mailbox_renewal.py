@@ -25,6 +25,7 @@ from gateway.mailbox.intake import Intake
 from gateway.mailbox.rendering import pin_of
 from gateway.mailbox.values import Body
 from gateway.store.api import MessageRow, Upsert
+from tests.store_support import put_original
 
 REST = b"hello\r\n"
 HEADER = PLAIN[: -len(REST)]
@@ -200,7 +201,7 @@ async def test_headers_seen_without_octets_are_compared_by_a_listing(inbox: Inbo
 
 async def test_appended_mail_is_not_verified_for_it_is_served_as_it_came(inbox: Inbox) -> None:
     stored, row = await inbox.seen()
-    await inbox.w.store.put_original(ACCOUNT, row.id, b"as it came\r\n")
+    await put_original(inbox.w.store, ACCOUNT, row.id, b"as it came\r\n")
     inbox.w.graph.outlook(stored.id, mime=HEADER + b"otherwise\r\n")
     (now,) = await inbox.round()
     assert now.uid == row.uid and now.etag == stored.etag and inbox.calls == []

@@ -26,6 +26,7 @@ from gateway.mailbox.expunge import expunge
 from gateway.mailbox.journal import recover
 from gateway.mailbox.work import settled
 from gateway.store.api import Facts, Local, Pin
+from tests.store_support import put_original
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ async def test_a_copy_is_the_same_message(w: World) -> None:
 async def test_what_belongs_to_the_message_goes_with_the_copy(w: World) -> None:
     w.graph.put("inbox")
     (row,) = await w.sync("inbox")
-    await w.store.put_original(ACCOUNT, row.id, b"octets")
+    await put_original(w.store, ACCOUNT, row.id, b"octets")
     await w.store.put_facts(ACCOUNT, {row.id: Facts(b"H\r\n", b"(E)", "p")})
     await w.store.pin(ACCOUNT, row.id, Pin(b"H", 3, bytes(32)))
     await w.store.put_local(ACCOUNT, {row.id: Local(answered=True)})
@@ -237,7 +238,7 @@ async def test_a_lost_client_does_not_stop_the_work(w: World) -> None:
 async def test_a_moved_message_is_in_one_place(w: World) -> None:
     stored = w.graph.put("inbox", read=True)
     (row,) = await w.sync("inbox")
-    await w.store.put_original(ACCOUNT, row.id, b"octets")
+    await put_original(w.store, ACCOUNT, row.id, b"octets")
     assert await move(w) == [(row.uid, FIRST)]
     assert stored.folder == "F-sentitems" and await w.rows("inbox") == []
     (made,) = await w.rows("sentitems")
@@ -300,7 +301,7 @@ async def test_moving_into_the_same_folder_renumbers_without_a_request(w: World)
     w.graph.put("inbox")
     w.graph.put("inbox")
     rows = await w.sync("inbox")
-    await w.store.put_original(ACCOUNT, rows[0].id, b"octets")
+    await put_original(w.store, ACCOUNT, rows[0].id, b"octets")
     pairs = await move(w, "inbox", "inbox")
     assert [s for s, _ in pairs] == [r.uid for r in rows] and all(t > rows[1].uid for _, t in pairs)
     assert w.graph.calls == []

@@ -21,6 +21,7 @@ pytest.importorskip("asyncpg")
 
 from gateway.store.pgengine import TRIES
 from gateway.store.postgres import PostgresStore
+from tests.store_support import put_original
 
 ME = AccountId("alice")
 A = MessageId("a")
@@ -353,7 +354,7 @@ async def test_nothing_a_person_wrote_is_readable_in_the_database(store: Postgre
     secret = b"PLAINTEXT-MARKER"
     key = await a_folder(store)
     await store.put_facts(ME, {A: Facts(secret, secret, secret.decode(), secret, secret)})
-    await store.put_original(ME, A, secret * 10)
+    await put_original(store, ME, A, secret * 10)
     await store.journal_add(ME, "send", secret)
     await store.set_link(key, secret.decode())
     await store.put_texts(ME, {"M": secret.decode()})

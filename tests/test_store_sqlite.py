@@ -20,6 +20,7 @@ from gateway.store import schema
 from gateway.store.api import Facts, FolderUpsert, Pin, Store, Upsert
 from gateway.store.errors import Damaged, SchemaTooNew, WrongKey
 from gateway.store.sqlite import SqliteStore
+from tests.store_support import put_original
 
 ME = AccountId("alice")
 A = MessageId("a")
@@ -112,7 +113,7 @@ async def test_nothing_a_person_wrote_is_readable_on_disk(tmp_path: Path) -> Non
     header = b"Subject: " + secret + b"\r\n\r\n"
     await store.put_facts(ME, {A: Facts(header, b"(" + secret + b")", secret.decode(), secret, secret)})
     await store.pin(ME, A, Pin(header, 5, secret * 2))
-    await store.put_original(ME, A, header + b"x" * 100)
+    await put_original(store, ME, A, header + b"x" * 100)
     await store.journal_add(ME, "send", secret)
     await store.put_folders(ME, [], [], link="https://graph/?token=" + secret.decode())
     await store.set_link(key, "https://graph/?token=" + secret.decode())
@@ -187,14 +188,14 @@ async def test_a_full_disk_is_unavailable_and_passes(store: SqliteStore) -> None
     await store._engine.write(lambda db: db.execute(f"PRAGMA max_page_count = {pages}").fetchone())
     big = random.Random(1).randbytes(300_000)
     results = await asyncio.gather(
-        store.put_original(ME, A, big), *(store.put_original(ME, A, big + b"%d" % n) for n in range(5)),
+        put_original(store, ME, A, big), *(put_original(store, ME, A, big + b"%d" % n) for n in range(5)),
         return_exceptions=True,
     )  # fmt: skip
     assert {type(result) for result in results} == {Unavailable}
     assert await store.original(ME, A) is None
     assert await store.folders(ME)
     await store._engine.write(lambda db: db.execute("PRAGMA max_page_count = 1000000").fetchone())
-    await store.put_original(ME, A, big)
+    await put_original(store, ME, A, big)
     assert await store.original(ME, A) == big
 
 
@@ -258,7 +259,7 @@ async def test_an_answer_is_given_only_for_what_is_stored_when_the_disk_fills_up
     await store._engine.write(lambda db: db.execute(f"PRAGMA max_page_count = {pages + 40}").fetchone())
     rng = random.Random(2)
     bodies = {MessageId(f"m{n}"): rng.randbytes(rng.choice([100, 30_000, 90_000])) for n in range(40)}
-    jobs = [store.put_original(ME, id, data) for id, data in bodies.items()]
+    jobs = [put_original(store, ME, id, data) for id, data in bodies.items()]
     results = await asyncio.gather(*jobs, return_exceptions=True)
     assert {type(result) for result in results} == {type(None), Unavailable}
     for (id, data), result in zip(bodies.items(), results, strict=True):

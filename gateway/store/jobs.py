@@ -11,7 +11,7 @@ from functools import partial
 
 from gateway.core.types import AccountId, FolderId, MessageId, ModSeq, Uid
 from gateway.store import apply as applying
-from gateway.store import blobs, content, folders, gaps, messages, notes, sortblocks, texts, walks
+from gateway.store import binding, blobs, content, folders, gaps, messages, notes, sortblocks, texts, walks
 from gateway.store.announcing import Silent
 from gateway.store.api import (
     Applied,
@@ -304,9 +304,6 @@ class JobStore(SubmissionJobs, WalkJobs, JournalJobs, QuotaJobs, BlobStreamJobs)
 
     # -- durable originals --
 
-    async def put_original(self, account: AccountId, id: MessageId, data: bytes) -> None:
-        await self._put(data, lambda db, address: blobs.adopt(db, account, id, address))
-
     async def original(self, account: AccountId, id: MessageId) -> bytes | None:
         return await self._blob(lambda db: blobs.address_of(db, account, id))
 
@@ -317,25 +314,17 @@ class JobStore(SubmissionJobs, WalkJobs, JournalJobs, QuotaJobs, BlobStreamJobs)
         await self._engine.write(lambda db: blobs.share(db, account, source, target), account)
 
     async def put_blob(self, data: bytes) -> bytes:
-        return await self._put(data, lambda db, address: None)
+        """Address and seal outside the transaction; sealed for nothing if the blob is there already."""
+        address, sealed = await self._engine.work(partial(self._sealed, data))
+        now = self._now()
+        await self._engine.write(lambda db: blobs.put(db, address, len(data), sealed, now))
+        return address
 
     async def blob(self, address: bytes) -> bytes | None:
         return await self._blob(lambda db: address)
 
     async def adopt_blob(self, account: AccountId, id: MessageId, address: bytes) -> None:
         await self._engine.write(lambda db: blobs.adopt(db, account, id, address), account)
-
-    async def _put(self, data: bytes, then: Callable[[Connection, bytes], None]) -> bytes:
-        """Address and seal outside the transaction; sealed for nothing if the blob is there already."""
-        address, sealed = await self._engine.work(partial(self._sealed, data))
-        now = self._now()
-
-        def job(db: Connection) -> bytes:
-            blobs.put(db, address, len(data), sealed, now)
-            then(db, address)
-            return address
-
-        return await self._engine.write(job)
 
     def _sealed(self, data: bytes) -> tuple[bytes, list[bytes]]:
         address = self._vault.address(data)

@@ -19,6 +19,7 @@ from gateway.core.errors import NoSuchMailbox
 from gateway.core.objectid import object_id
 from gateway.core.types import AccountId, Flags, FolderId, MessageId, ModSeq, SystemFlag, Uid
 from gateway.store.api import (
+    ABSENT,
     Applied,
     Counts,
     Facts,
@@ -34,6 +35,7 @@ from gateway.store.outgoing import QueueTotals, SubmissionRow
 from gateway.store.sqlite import SqliteStore
 from gateway.store.syncing import Surplus, Walk
 from tests import postgres_server
+from tests.store_support import put_original
 
 ALICE, BOB = AccountId("alice"), AccountId("bob")
 NOW = 1_700_000_000
@@ -469,7 +471,7 @@ async def test_a_new_generation_ends_the_uid_and_forgets_the_old_content(store: 
     old = (await store.find(key, ids("a")))["a"]
     await store.put_facts(ALICE, {MessageId("a"): Facts(b"H", b"E", "p")})
     await store.pin(ALICE, MessageId("a"), Pin(b"H", 1, b"s" * 32))
-    await store.put_original(ALICE, MessageId("a"), b"octets")
+    await put_original(store, ALICE, MessageId("a"), b"octets")
     applied = await store.apply(key, [told("a", new_generation=True, flags=SEEN)], [])
     [row] = applied.rows
     assert (applied.gone, row.uid, row.flags) == ([1], 1001, SEEN)
@@ -816,14 +818,14 @@ async def test_originals_come_back_octet_for_octet(state: State, size: int) -> N
     store = await state.open()
     data = bytes(n * n % 251 for n in range(min(size, 70_000))) * (size // 70_000 + 1)
     data = data[:size]
-    await store.put_original(ALICE, MessageId("a"), data)
+    await put_original(store, ALICE, MessageId("a"), data)
     await store.close()
     assert await (await state.open()).original(ALICE, MessageId("a")) == data
 
 
 async def test_originals_are_shared_by_copies_and_by_equal_content(store: Store) -> None:
     a, b, c = ids("a", "b", "c")
-    await store.put_original(ALICE, a, b"same")
+    await put_original(store, ALICE, a, b"same")
     await store.share_original(ALICE, a, b)
     await store.share_original(ALICE, MessageId("none"), c)
     assert await store.has_originals(ALICE, [a, b, c]) == {a, b}
@@ -927,6 +929,29 @@ async def test_local_state_is_keyed_by_account_and_id(state: State) -> None:
     store = await state.open()
     assert await store.local(ALICE, [a, b, MessageId("c")]) == {a: full, b: Local()}
     assert await store.local(BOB, [a]) == {}
+
+
+async def test_what_was_decided_on_another_row_is_passed_over(state: State) -> None:
+    store = await state.open()
+    a, b, c = ids("a", "b", "c")
+    key = await ready(store)
+    await store.apply(key, [Upsert(a, etag="1"), Upsert(b, etag="1")], [], link="old")
+    applied = await store.apply(
+        key,
+        [
+            Upsert(a, size=5, base="1"),
+            Upsert(b, size=5, base="0"),
+            Upsert(b, base=ABSENT),
+            Upsert(c, base="1"),
+        ],
+        [],
+        link="new",
+    )
+    assert ([row.id for row in applied.rows], applied.passed) == ([a], [b, b, c])
+    assert [row.size for row in await store.messages(key)] == [5, 0]
+    rows = {row.key: row for row in await store.folders(ALICE)}
+    assert rows[key].delta_link == "old"
+    assert (await store.apply(key, [Upsert(c, base=ABSENT)], [], link="new")).passed == []
 
 
 async def test_changes_of_local_state_at_once_all_count(state: State) -> None:
@@ -1123,6 +1148,35 @@ async def test_sort_blocks_are_replaced_outlive_a_restart_and_go_with_their_fold
     await store.put_sort_blocks(one.key, {1: b"late"})
     assert await store.sort_blocks(one.key) == {}
     assert await store.sort_blocks(other.key) == {0: b"other"}
+
+
+# -- another message under a UID --
+
+
+async def test_a_row_that_is_bound_anew_keeps_what_clients_know_it_by(state: State) -> None:
+    store = await state.open()
+    key = await ready(store, "a", "b")
+    await store.apply(key, [told("a", flags=SEEN, email_id="M1", etag="E", modified=7)], ())
+    await store.put_original(ALICE, MessageId("a"), b"octets")
+    await store.put_local(ALICE, {MessageId("a"): Local(answered=True)})
+    await store.put_facts(ALICE, {MessageId("a"): Facts(b"h", b"e", None)})
+    (before,) = (await store.find(key, ids("a"))).values()
+    assert not await store.rebind(key, MessageId("none"), MessageId("c"))
+    assert not await store.rebind(key, MessageId("a"), MessageId("b"))
+    assert await store.rebind(key, MessageId("a"), MessageId("c"))
+    await store.close()
+    store = await state.open()
+    found = await store.find(key, ids("a", "c"))
+    before.id, before.etag, before.modified = MessageId("c"), "", 0
+    assert found == {MessageId("c"): before}
+    assert await store.original(ALICE, MessageId("c")) == b"octets"
+    assert await store.original(ALICE, MessageId("a")) is None
+    assert await store.local(ALICE, ids("a", "c")) == {MessageId("c"): Local(answered=True)}
+    assert await store.facts(ALICE, ids("a", "c")) == {}
+    await store.apply(key, [told("c", etag="F")], ())
+    assert (await store.since(key, ModSeq(0))).gone == []
+    with pytest.raises(NoSuchMailbox):
+        await store.rebind(999, MessageId("a"), MessageId("c"))
 
 
 # -- submissions --
