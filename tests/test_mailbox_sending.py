@@ -28,7 +28,7 @@ from gateway.graph.errors import (
     TooLarge,
     Unreachable,
 )
-from gateway.mailbox.outgoing import peer_alive
+from gateway.mailbox.outgoing import Outgoing, peer_alive
 from gateway.mailbox.sending import deliver
 from gateway.mailbox.sending.courier import LINGER, Courier
 from gateway.mailbox.sending.ending import KEPT
@@ -483,6 +483,17 @@ async def test_a_dead_nodes_submission_is_taken_over(w: World) -> None:
     await w.store.submission_put(row)
     await tidy(w, 601)
     assert await states(w) == [SENT]
+
+
+async def test_what_one_node_left_unsettled_goes_on_at_another(w: World) -> None:
+    here, there = (replace(w.ctx, node=name, outgoing=Outgoing()) for name in ("here", "there"))
+    for _ in range(3):
+        w.graph.fail("send_draft", OutcomeUnknown(""))
+    with pytest.raises(SubmissionRefused):
+        await deliver.submit(here, TO_B, Held(RAW))
+    await Courier(here).round()
+    await deliver.submit(there, TO_B, Held(RAW))
+    assert w.graph.sent == [RAW] and w.graph.count("create_from_mime") == 1
 
 
 # -- crash points --

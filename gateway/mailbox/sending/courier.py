@@ -27,7 +27,7 @@ from gateway.mailbox.sending.draft import discard_draft, find_draft
 from gateway.mailbox.sending.ending import KEPT, accounted, cleared, give_up
 from gateway.mailbox.sending.hidden import LAG
 from gateway.mailbox.sending.outcome import Fate, look
-from gateway.mailbox.sending.record import GIVEN_UP, SENDING, SENT, TAKEN, Record, claimed
+from gateway.mailbox.sending.record import GIVEN_UP, SENDING, SENT, TAKEN, Record, claimed, released
 from gateway.mailbox.sending.steps import claimed_drafts
 from gateway.store.outgoing import SubmissionRow
 
@@ -91,7 +91,8 @@ class Courier:
                 trouble |= not await self._see_to(record)
         pause = await queue.work_off(ctx, [record for record in records if queue.in_queue(record)])
         least = TROUBLE if trouble else TICK
-        return min(least if pause is None else pause, least) if rows else None
+        pauses = [pause, least if rows else None, await settle_copies(ctx)]
+        return min((each for each in pauses if each is not None), default=None)
 
     async def _see_to(self, record: Record) -> bool:
         """Unless somebody else works on it: it is ours, or its holder's lease has run out. Whether Graph could be
@@ -102,7 +103,10 @@ class Courier:
         ctx.outgoing.begin(row.queue_id)
         try:
             if await claimed(ctx, record):
-                await self._tidy(record)
+                try:
+                    await self._tidy(record)
+                finally:
+                    await released(ctx, record)
         except GraphError as error:
             log.warning("a submission waits to be settled", account=ctx.account, queue_id=row.queue_id,
                         state=row.state, error=type(error).__name__)  # fmt: skip

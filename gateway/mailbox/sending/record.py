@@ -96,6 +96,13 @@ async def claimed(ctx: AccountContext, record: Record) -> bool:
     return True
 
 
+async def released(ctx: AccountContext, record: Record) -> None:
+    """Another node may work on it now: a client may come again there."""
+    if ctx.node != ALONE:
+        now = int(ctx.clock.time())
+        await ctx.store.submission_claim(record.row.id, ctx.node, now, now - 1)
+
+
 def _lease(ctx: AccountContext, now: int) -> int:
     """A process that has its store to itself is followed by another of the same name."""
     return now + (FOREVER if ctx.node == ALONE else LEASE)
