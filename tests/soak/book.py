@@ -59,6 +59,7 @@ class Book:
     )  # token -> mailbox -> flags, as acknowledged
     expunged: Counter[str] = field(default_factory=Counter)  # copies that were removed, by token
     originals: dict[str, bytes] = field(default_factory=dict)  # what was appended
+    unsure: set[str] = field(default_factory=set)  # tokens that a lost connection leaves in doubt
     answered: set[str] = field(default_factory=set)  # tokens of Outlook's that a client has marked
     validity: dict[str, int] = field(default_factory=dict)
     seen: dict[int, Seen] = field(default_factory=dict)
@@ -125,8 +126,13 @@ class Book:
 
     def compare(self, owner: str, sight: Sight) -> None:
         """A look by the owner: exactly what was acknowledged."""
-        expected = {token: self.at[token][sight.name] for token in self.mine(owner, sight.name)}
-        found = {token: flags for token, flags in sight.flags.items() if self.owner.get(token) == owner}
+        sure = [token for token in self.mine(owner, sight.name) if token not in self.unsure]
+        expected = {token: self.at[token][sight.name] for token in sure}
+        found = {
+            token: flags
+            for token, flags in sight.flags.items()
+            if self.owner.get(token) == owner and token not in self.unsure
+        }
         if expected != found:
             raise WrongError(f"{self.user} {sight.name}: {difference(expected, found)}")
 
