@@ -25,7 +25,7 @@ from gateway.mailbox.local import email_id, epoch, flags_of, thread_id
 from gateway.mailbox.patches import local_of
 from gateway.mailbox.replacing import Replaced
 from gateway.mailbox.replies import is_message_gone, refusal
-from gateway.mailbox.sentcopy import find_sent_copies, take_sent_copy
+from gateway.mailbox.sentcopy import file_message, find_sent_copies, take_sent_copy
 from gateway.mailbox.values import Incoming
 from gateway.mailbox.work import abandon, done, payload_of, whole
 from gateway.store.api import FolderRow, JournalRow, Upsert
@@ -51,10 +51,14 @@ async def _append_to_sent(ctx: AccountContext, sent: FolderRow, messages: Sequen
         copies = await find_sent_copies(ctx, sent, messages)
         others = [message for message, copy in zip(messages, copies, strict=True) if copy is None]
         landed = iter(await _Append(ctx, sent, others).run() if others else ())
-        return [
+        uids = [
             next(landed) if copy is None else await take_sent_copy(ctx, sent, copy, message)
             for message, copy in zip(messages, copies, strict=True)
         ]
+        for message, copy, uid in zip(messages, copies, uids, strict=True):
+            if copy is None:
+                await file_message(ctx, sent, message, uid)
+        return uids
 
 
 async def replace(ctx: AccountContext, target: FolderRow, message: Incoming, old: Replaced) -> Uid:

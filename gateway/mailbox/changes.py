@@ -31,6 +31,7 @@ from gateway.mailbox.patches import (
     wanted_flags,
 )
 from gateway.mailbox.replies import refusal
+from gateway.mailbox.sending.promise import is_owed
 from gateway.mailbox.work import bulk
 from gateway.store.api import FolderRow, Local, MessageRow, Upsert
 
@@ -284,7 +285,7 @@ class _Store:
     def _upsert(self, job: _Job, local: Local | None) -> Upsert | None:
         """The new row, and the message's line in the outcome."""
         uid, answer = job.row.uid, job.answer
-        if self._is_elsewhere(job.truth or answer) or (job.truth is None and isinstance(answer, NotFound)):
+        if self._is_elsewhere(job.truth or answer) or self._is_gone(job):
             self.outcome.gone.append(uid)
             return None
         if job.truth is not None:
@@ -305,6 +306,10 @@ class _Store:
         if alike not in self._told:
             self._told[alike] = flags_of(answer, None, self._keywords, expanded=False, known=wanted)
         return self._told[alike]
+
+    def _is_gone(self, job: _Job) -> bool:
+        """Of a copy in Sent Items that Exchange owes us still, a 404 says nothing."""
+        return job.truth is None and isinstance(job.answer, NotFound) and not is_owed(self._ctx, job.row)
 
     def _is_elsewhere(self, message: Result | None) -> bool:
         """Moved by somebody: an immutable id is good for a PATCH in any folder."""

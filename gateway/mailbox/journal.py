@@ -16,6 +16,8 @@ from gateway.mailbox.inboxmove import recover_inbox_move
 from gateway.mailbox.placing import recover_rename
 from gateway.mailbox.reporting import KIND as REPORT
 from gateway.mailbox.reporting import recover_report
+from gateway.mailbox.sending.copies import recover_sent_copy
+from gateway.mailbox.sending.promise import KIND as SENT_COPY
 from gateway.mailbox.subscription import SUBSCRIBED
 from gateway.mailbox.transfer import recover_copy, recover_move
 from gateway.store.api import JournalRow
@@ -41,6 +43,7 @@ RECOVERIES: dict[str, Recovery] = {
     RENAME_INBOX: recover_inbox_move,
     "send": _forgotten,
     REPORT: recover_report,
+    SENT_COPY: recover_sent_copy,
     BUILDING: _kept,
     SUBSCRIBED: _kept,
 }

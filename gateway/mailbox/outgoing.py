@@ -9,6 +9,8 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from gateway.core.types import FolderId, MessageId
+
 REPLIES = 10_000  # connections whose last reply was a 250; beyond, the oldest count as lost
 
 
@@ -25,16 +27,29 @@ class Reply:
     lost: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """A message a client put into Sent Items before it was submitted. `at`: seconds since 1970."""
+
+    id: MessageId
+    folder: int
+    folder_id: FolderId
+    at: float
+
+
 @dataclass(slots=True)
 class Outgoing:
     """All by queue id. `working`: under way, each with an event for its end. `replies`: while the connection lives and
     nothing came after the reply. `heard`: those whose row is about to say so. `active`: there may be rows to look
-    after now and then."""
+    after now and then. `filed`: messages that clients put into Sent Items of late, by Message-ID. `shown`: promised
+    copies that a sync has seen."""
 
     working: dict[str, asyncio.Event] = field(default_factory=dict)
     replies: OrderedDict[str, Reply] = field(default_factory=OrderedDict)
     heard: set[str] = field(default_factory=set)
     active: bool = True
+    filed: OrderedDict[str, Filed] = field(default_factory=OrderedDict)
+    shown: set[MessageId] = field(default_factory=set)
     wake: asyncio.Event = field(default_factory=asyncio.Event)  # there is something to do now
 
     def owe(self, queue_id: str) -> None:

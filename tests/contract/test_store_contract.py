@@ -1157,7 +1157,7 @@ async def test_a_row_that_is_bound_anew_keeps_what_clients_know_it_by(state: Sta
     store = await state.open()
     key = await ready(store, "a", "b")
     await store.apply(key, [told("a", flags=SEEN, email_id="M1", etag="E", modified=7)], ())
-    await store.put_original(ALICE, MessageId("a"), b"octets")
+    await store.adopt_blob(ALICE, MessageId("a"), await store.put_blob(b"octets"))
     await store.put_local(ALICE, {MessageId("a"): Local(answered=True)})
     await store.put_facts(ALICE, {MessageId("a"): Facts(b"h", b"e", None)})
     (before,) = (await store.find(key, ids("a"))).values()

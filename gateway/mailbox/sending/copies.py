@@ -26,10 +26,10 @@ from gateway.mailbox.local import KeywordMap, epoch, flags_of, upsert_of
 from gateway.mailbox.patches import Change, changed_aspects, patch_of
 from gateway.mailbox.replies import is_message_gone
 from gateway.mailbox.reporting import Octets
-from gateway.mailbox.sending.promise import KIND, Copy, submitted
+from gateway.mailbox.sending.promise import KIND, PLAIN, Copy, submitted
 from gateway.mailbox.values import Incoming
 from gateway.mailbox.work import abandon, done, payload_of, update
-from gateway.store.api import FolderRow, MessageRow, Upsert
+from gateway.store.api import FolderRow, JournalRow, MessageRow, Upsert
 
 PATIENCE = 600.0  # seconds until a copy that Graph does not show counts as one that never comes
 LONGEST_PAUSE = 60.0  # between looks for one whose flags wait
@@ -53,6 +53,13 @@ async def settle_copies(ctx: AccountContext) -> float | None:
     return min(pauses, default=None)
 
 
+async def recover_sent_copy(ctx: AccountContext, row: JournalRow) -> None:
+    """The courier goes on with it; what gives way to a copy is nobody's new mail until it is gone."""
+    copy = payload_of(row, Copy)
+    if copy.stand and copy.id:
+        ctx.holds.left[row.id] = FolderId(copy.folder_id)
+
+
 class _Promise:
     def __init__(self, ctx: AccountContext, journal: int, copy: Copy) -> None:
         self._ctx = ctx
@@ -71,8 +78,9 @@ class _Promise:
             return await self._end()
         return await self._arrival(folder)
 
-    async def _end(self) -> None:
+    async def _end(self) -> float | None:
         await done(self._ctx, self._journal)
+        return None
 
     # -- the client's message in its place --
 
@@ -116,6 +124,7 @@ class _Promise:
             await leave(ctx, folder, [new])
         if old not in rows:
             return new in rows
+        self._copy.flagged = rows[old].flags != PLAIN
         if not await ctx.store.rebind(folder, old, new):
             return False
         data = await ctx.store.original(ctx.account, new)
@@ -128,7 +137,9 @@ class _Promise:
     async def _arrival(self, folder: FolderRow) -> float | None:
         ctx, id = self._ctx, MessageId(self._copy.id)
         row = (await ctx.store.find(folder.key, [id])).get(id)
-        if row is None or row.etag:  # a client has removed it; a sync has seen it
+        if row is None or (
+            row.etag and not self._copy.flagged
+        ):  # a client has removed it; a sync has seen it
             return await self._end()
         if (pause := self._pause(row)) > 0:
             return pause
@@ -144,7 +155,7 @@ class _Promise:
 
     def _pause(self, row: MessageRow) -> float:
         """Nobody waits for a copy that is to be read and nothing else: the folder's sync will show it."""
-        if row.id in self._ctx.outgoing.shown or not _is_plain(row.flags):
+        if row.id in self._ctx.outgoing.shown or self._copy.flagged:
             return 0.0
         return PATIENCE - self._age
 
@@ -230,7 +241,9 @@ class _Promise:
         except BaseException:
             await self._take_back(creation, folder)
             raise
-        told = Upsert(MessageId(made.id), etag=made.etag or None, modified=epoch(made.last_modified_date_time))
+        told = Upsert(
+            MessageId(made.id), etag=made.etag or None, modified=epoch(made.last_modified_date_time)
+        )
         ctx.writes.ended(told.id, ctx.clock.monotonic())
         ctx.hubs.refresh(folder.key, await ctx.store.apply(folder.key, [told], ()))
         await done(ctx, creation.journal)
@@ -241,10 +254,3 @@ class _Promise:
             creation.work.refused = True
             await creation.save()
             abandon(self._ctx, creation.journal, folder.id)
-
-
-def _is_plain(flags: Flags) -> bool:
-    return flags == SEEN
-
-
-SEEN = Flags.of([b"\\Seen"])

@@ -8,6 +8,7 @@ from gateway.graph.errors import GraphError
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.sending.draft import discard_draft
 from gateway.mailbox.sending.outcome import is_final
+from gateway.mailbox.sending.promise import expect_exchange
 from gateway.mailbox.sending.record import DRAFTING, GIVEN_UP, SENT, STRAYING, Record
 from gateway.mailbox.sending.steps import UNKNOWN
 
@@ -24,6 +25,7 @@ async def accounted(ctx: AccountContext, record: Record) -> None:
     await record.save(ctx, STRAYING if work.strays else SENT)
     ctx.sent.add(work.message_id, now)
     ctx.outgoing.left()
+    await expect_exchange(ctx, work.message_id, work.draft)
 
 
 async def failed(ctx: AccountContext, record: Record, error: GraphError) -> None:
@@ -36,6 +38,7 @@ async def failed(ctx: AccountContext, record: Record, error: GraphError) -> None
         await record.drop(ctx)
     else:
         work.refused = True
+        record.row.holder, record.row.lease = "", 0
         await record.save(ctx)
         ctx.outgoing.wake.set()
         log.warning("a submission is not settled", account=ctx.account, queue_id=record.row.queue_id,

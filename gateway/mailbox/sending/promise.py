@@ -12,21 +12,27 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from gateway.core.types import FolderId, MessageId, SpecialUse
+from gateway.core.errors import GatewayError
+from gateway.core.types import Flags, FolderId, MessageId, SpecialUse
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.sending.record import BOUNCING, GIVEN_UP, TAKEN, Record
+from gateway.mailbox.work import begin
 from gateway.store.api import MessageRow, Upsert
 
 KIND = "sentcopy"  # in the journal
 YOUNG = 900.0  # seconds after a submission in which an APPEND of its Message-ID means its copy
 BOUND = 1_000  # messages remembered that were put into Sent Items before they were submitted
-_AT_MOST = 7 * 86_400  # seconds a row may stand without a message, should whoever looks after it have been lost
+_AT_MOST = (
+    7 * 86_400
+)  # seconds a row may stand without a message, should whoever looks after it have been lost
+PLAIN = Flags.of([b"\\Seen"])  # what Exchange's copy has by itself
 _ENDED = (BOUNCING, GIVEN_UP)
 
 
 class Copy(msgspec.Struct, omit_defaults=True):
     """What the journal keeps. `id`: of Exchange's copy, "" while it is not known; `stand`: of the client's own
-    message, which stands in its place meanwhile. Times in seconds since 1970."""
+    message, which stands in its place meanwhile; `flagged`: the client gave more flags than the copy has by itself.
+    Times in seconds since 1970."""
 
     folder: int
     folder_id: str
@@ -34,6 +40,7 @@ class Copy(msgspec.Struct, omit_defaults=True):
     began: int
     id: str = ""
     stand: str = ""
+    flagged: bool = False
 
 
 @dataclass(slots=True)
@@ -61,6 +68,20 @@ async def submitted(ctx: AccountContext, message_id: str) -> Submitted:
     return found
 
 
+async def expect_exchange(ctx: AccountContext, message_id: str, copy: str) -> None:
+    """The submission has been taken. If its client has filed the message already, the courier sees to it that there
+    is one in the end."""
+    filed = ctx.outgoing.filed.get(message_id)
+    now = ctx.clock.time()
+    if filed is None or not copy or now - filed.at > YOUNG:
+        return
+    del ctx.outgoing.filed[message_id]
+    work = Copy(filed.folder, filed.folder_id, message_id, int(now), copy, filed.id)
+    with suppress(GatewayError):  # then there are two; the submission has been taken all the same
+        ctx.holds.left[await begin(ctx, KIND, work)] = filed.folder_id
+        ctx.outgoing.wake.set()
+
+
 def is_owed(ctx: AccountContext, row: MessageRow) -> bool:
     """Whether a 404 says nothing of this row."""
     return not row.etag and ctx.clock.time() - row.save_date < _AT_MOST
@@ -71,9 +92,7 @@ def _is_sent(ctx: AccountContext, folder: FolderId) -> bool:
     return sent is not None and sent.id == folder
 
 
-async def owed(
-    ctx: AccountContext, key: int, folder: FolderId, ids: Collection[MessageId]
-) -> set[MessageId]:
+async def owed(ctx: AccountContext, key: int, folder: FolderId, ids: Collection[MessageId]) -> set[MessageId]:
     """Those of these messages, missing in Graph, that are only late."""
     if not ids or not _is_sent(ctx, folder):
         return set()
