@@ -204,6 +204,8 @@ async def test_who_shows_no_sign_of_life_is_declared_dead_and_comes_back_as_anot
         one.beat._renew = asyncio.Event().wait  # type: ignore[method-assign]
         await ears[1].until(lambda ears: (Hint.MEMBERS, two.beat.node) in ears.hints)
         assert not one.beat.alive
+        async with asyncio.timeout(5):
+            await one.beat._cut.wait()  # nobody keeps for it what it does not hear
         with pytest.raises(Unavailable):
             await one.subscribe(ME, "x", True)
         del one.beat._renew

@@ -42,6 +42,12 @@ BURY = (
     f"DELETE FROM node WHERE id IN (SELECT id FROM node WHERE {OVERDUE} FOR UPDATE SKIP LOCKED) RETURNING id"  # noqa: S608
 )
 LEAVE = "DELETE FROM node WHERE id = $1"
+NAME = "SELECT set_config('application_name', 'graph-mail-gateway node ' || $1, false)"
+# A dead node that listens, and does not read what it is told, would make the server keep it all.
+SILENCE = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE application_name = 'graph-mail-gateway node ' || $1 AND usename = current_user
+"""
 CLEAN = tuple(
     f"DELETE FROM {table} WHERE node NOT IN (SELECT id FROM node)"  # noqa: S608
     for table in ("share", "watched")
@@ -121,6 +127,7 @@ class Beat:
         async with self._using, asyncio.timeout(self.lease):
             self._speech.node = await self._db.fetchval(JOIN, self.name, self._milliseconds)
             self._until, self._lost = began + self.lease, False
+            await self._db.fetchval(NAME, str(self.node))
             await self._tell_members()
 
     async def leave(self) -> None:
@@ -199,6 +206,8 @@ class Beat:
                 return
             log.warning("gateways declared dead", nodes=buried)
             await self._clean()
+        for node in buried:
+            await self._db.fetch(SILENCE, str(node))
         if self._ear is not None:
             self._ear.hint((Hint.MEMBERS, self.node))  # others hear it by what was said, we do not
 
@@ -217,6 +226,8 @@ class Beat:
             self._db = db = await connect(self._url)
             self._cut = cut = asyncio.Event()
             db.add_termination_listener(lambda _: cut.set())
+            if self.node:
+                await db.fetchval(NAME, str(self.node))
             await db.add_listener(await db.fetchval(CHANNEL), self._heard)
         if self._ear is not None:
             self._ear.gap()
