@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.soak.clients import LATER
 from tests.soak.faults import soak
+from tests.soak.reader import LATER
 
 
 @pytest.mark.slow

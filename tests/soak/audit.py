@@ -10,9 +10,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from tests.soak.book import INBOX, SENT, TRASH, Book, Flags, Sight
-from tests.soak.clients import SHARED, Client
+from tests.soak.clients import Client
 from tests.soak.ledger import flags_of
 from tests.soak.outside import where
+from tests.soak.reader import SHARED
 from tests.soak.talk import WrongError
 
 if TYPE_CHECKING:

@@ -31,10 +31,11 @@ import httpx
 
 from tests.soak.audit import audit
 from tests.soak.book import COPIES, FILED, Book
-from tests.soak.clients import LATER, Client
+from tests.soak.clients import Client
 from tests.soak.outside import Control, Outlook, Sender
 from tests.soak.processes import HOST, PASSWORD, Lab
 from tests.soak.proxy import Proxy, opened
+from tests.soak.reader import LATER
 from tests.soak.talk import Answer, WrongError
 
 USERS = ("alice@example.com", "bob@example.com", "carol@example.com")
