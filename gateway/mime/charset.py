@@ -7,6 +7,7 @@ Only charsets on the list below are decoded: Python also knows codecs that are n
 
 from __future__ import annotations
 
+import re
 from encodings.aliases import aliases
 
 # What mail calls a charset, where Python has no such name or a too narrow one.
@@ -88,6 +89,10 @@ def _table() -> dict[str, str]:
 _CODECS = _table()
 
 
+# In 7-bit octets: they may stand for other characters all the same. ISO-2022, HZ, UTF-7, UTF-16.
+_SHIFTS = re.compile(rb"[\x00\x0e\x1b+]|~\{")
+
+
 def codec_of(label: bytes) -> str | None:
     """Python's name of the charset with this label, in any case; None if it is none that mail may use."""
     return _CODECS.get(_key(label[:80].decode("ascii", "replace").strip(" \t\"'").lower()))
@@ -103,7 +108,7 @@ def text_of(octets: bytes, label: bytes | None = None) -> str:
     Latin-1; octets that the charset does not have become U+FFFD. US-ASCII that is not is read like an
     absent label."""
     codec = codec_of(label) if label else None
-    if octets.isascii() and not _shifts(octets) and not is_wide(label):
+    if octets.isascii() and not _SHIFTS.search(octets) and not is_wide(label):
         return octets.decode("ascii")
     if codec is None or codec == "cp1252":
         return _guess(octets, codec or "latin_1")
@@ -111,11 +116,6 @@ def text_of(octets: bytes, label: bytes | None = None) -> str:
         return octets.decode(codec, "replace")
     except (LookupError, ValueError):  # a decoder that raises in spite of "replace"
         return octets.decode("latin_1")
-
-
-def _shifts(octets: bytes) -> bool:
-    """Whether 7-bit octets may still stand for other characters: ISO-2022, HZ, UTF-7, UTF-16."""
-    return any(mark in octets for mark in (b"\x1b", b"\x0e", b"~{", b"+", b"\x00"))
 
 
 def _guess(octets: bytes, fallback: str) -> str:
