@@ -1,8 +1,8 @@
 """A client of a fault soak: its connection, its patience, and what it checks of all that it is told.
 
 What is answered NO with a code that says "later" is done again until it is OK, and only that is written into the book.
-Any other NO, a BAD, a BYE or a lost connection is a failure of the gateway; the connection may be lost where the gateway
-is killed on purpose, and then the client looks before it does again what cannot be repeated.
+Any other NO, a BAD, a BYE or a lost connection is a failure of the gateway; it may be lost where the gateway is killed
+on purpose, and then the client looks before it does again what cannot be repeated.
 """
 
 from __future__ import annotations
