@@ -271,6 +271,8 @@ def _label(section: Section, wanted: Partial | None) -> bytes:
 def plan_of(session: SessionState, items: tuple[FetchItem, ...], *, by_uid: bool) -> FetchPlan:
     """The plan for these items in this session: whoever is CONDSTORE-aware hears the mod-sequence with every message's
     flags (RFC 7162 section 3.1)."""
+    if session.enabled is Enabled.NOTHING:
+        return plan_for(items, by_uid)
     if Att.FLAGS in items and Enabled.CONDSTORE in session.enabled:
         items = (*items, Att.MODSEQ)
     return plan_for(items, by_uid, Enabled.UIDONLY in session.enabled)

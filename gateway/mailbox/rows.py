@@ -49,11 +49,11 @@ class RowReader:
     async def rows(self, at: Sequence[range], need: Need) -> AsyncIterator[list[Row]]:
         """In order, at most `limits.rows_per_batch` at once (MIME_ROWS with MIME). Messages expunged so long ago
         that nothing is known of them are left out."""
-        if Need.MIME in need:
+        if need & Need.MIME:
             self._ahead.read(at)
-        if len(at) == 1 and len(at[0]) <= MIME_ROWS and (near := self._near(at[0], need)) is not None:
-            yield near
-            return
+            if len(at) == 1 and len(at[0]) <= MIME_ROWS and (near := self._near(at[0], need)) is not None:
+                yield near
+                return
         exact = self.exact(at, need)
         size = MIME_ROWS if Need.MIME in need else self._ctx.limits.rows_per_batch
         priority = bulk(sum(map(len, at)))

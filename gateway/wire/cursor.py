@@ -154,6 +154,8 @@ class Cursor:
     def sequence_set(self) -> Runs:
         """sequence-set without `$`; `n:m` in either order, canonical afterwards."""
         text = self.match(_SEQUENCE_SET, "a sequence set")
+        if text.isdigit():
+            return Runs((_range(text),))
         if text.count(b",") >= self.limits.sequence_ranges:
             raise LimitReached("Too many ranges in the sequence set")
         return Runs.merged(map(_range, text.split(b",")))

@@ -40,7 +40,7 @@ async def fetch(s: Session, cmd: Fetch) -> Reply | None:
     at, limited = messagelimit.cut(s, await _changed(s, cmd, at))
     if not at:
         return None
-    if Need.META in plan.need and Need.MIME not in plan.need:
+    if plan.needs_meta and not plan.needs_body:
         await _prepare(s, cmd, plan.need, at)
     told = await _tell(s, plan, at)
     reply = await _mark_seen(s, told.read, by_uid=cmd.by_uid) if told.read else None
