@@ -136,6 +136,24 @@ async def test_old_background_work_goes_before_bulk(floor: Floor) -> None:
     await floor.clear()
 
 
+async def test_late_work_that_cannot_be_afforded_keeps_no_slot_empty() -> None:
+    floor = Floor(requests_per_10min=100)
+    floor.start("much", PERSON, requests=60)
+    await settle()
+    await floor.finish("much")
+    floor.start("sync", BG)  # has half of the budget, which is gone
+    await floor.clock.advance(AGED)
+    for n in range(20):
+        floor.start(f"p{n}", PERSON)
+    for n in range(16):
+        await settle()
+        assert floor.scheduler.in_flight == 4
+        await floor.finish(f"p{n}")
+    assert "sync" not in floor.ran
+    await floor.clear()
+    assert floor.ran[-1] == "sync"
+
+
 async def test_retry_after_pauses_everyone(floor: Floor) -> None:
     floor.scheduler.refused(2.5)
     floor.start("a", PERSON)

@@ -267,12 +267,13 @@ class Scheduler:
             waiter = self._head(priority)
             if waiter is None:
                 continue
+            ready = self._affordable(waiter, now)
+            if ready > now:
+                wake = min(wake, ready)
+                continue
             if self._in_flight >= self._slots - min(RESERVE[priority], max(0, self._slots - 1)):
                 break  # whoever comes later may not take the slot this one waits for
-            ready = self._affordable(waiter, now)
-            if ready <= now:
-                return waiter, now
-            wake = min(wake, ready)
+            return waiter, now
         return None, wake
 
     def _precedence(self, now: float) -> tuple[Priority, ...]:
