@@ -5,6 +5,8 @@ comes back to the sender as a report (`bounce`)."""
 
 from __future__ import annotations
 
+import asyncio
+
 import structlog
 
 from gateway.core.errors import GatewayError, SubmissionRefused
@@ -28,6 +30,7 @@ from gateway.mailbox.sending.record import (
     added,
     claimed,
     held,
+    released,
 )
 from gateway.mailbox.sending.stored import stored
 from gateway.mailbox.values import Envelope, Spool
@@ -74,6 +77,11 @@ async def work_off(ctx: AccountContext, records: list[Record]) -> float | None:
         try:
             if not await _advance(ctx, record):
                 return max(0.0, record.row.due - ctx.clock.time())
+        except (
+            asyncio.CancelledError
+        ):  # this process ends: another one need not wait for the lease to run out
+            await released(ctx, record)
+            raise
         finally:
             ctx.outgoing.end(record.row.queue_id)
     return min(later, default=None)
