@@ -360,6 +360,7 @@ def _mailbox_settings(config: Config, account: AccountSection) -> Settings:
         prefetch=imap.prefetch, size_share=imap.size_share / 100,
         submission_mode=config.submission.mode, submission_path=config.submission.path,
         senders=account.known_senders, mail_tips=config.submission.mail_tips,
+        mark_answered=config.submission.mark_answered,
         retry_window=config.submission.retry_window, queue_patience=config.submission.queue_hours * 3600.0,
     )  # fmt: skip
 

@@ -168,6 +168,7 @@ class SubmissionSection(Section):
     # seconds in which the same octets are the client's retry, if it may not have heard our 250
     retry_window: int = Field(default=7200, ge=0, le=4 * 86_400)
     queue_hours: int = Field(default=48, ge=1, le=14 * 24)  # until the outbox gives up
+    mark_answered: bool = True  # \Answered, $Forwarded on what a submission answers or forwards
     mail_tips: bool = False  # ask Exchange about recipients at RCPT, one request for those named together
     # seconds, FUTURERELEASE; 0, or path = "mime": not offered
     longest_hold: int = Field(default=30 * 86_400, ge=0, le=365 * 86_400)

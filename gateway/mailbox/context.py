@@ -61,6 +61,7 @@ class Settings:
     hostname: str = "localhost"  # under which reports are made (RFC 3464)
     prefetch: int = 8  # messages fetched ahead of a client that reads one after the other; 0: none
     senders: tuple[str, ...] = ()  # as whom the account may send, `*@domain` for all of one; none: not known
+    mark_answered: bool = True  # \Answered, $Forwarded on what a submission answers or forwards
     mail_tips: bool = False  # whether recipients are asked for before the message comes
     size_share: float = 0.0  # of the request budget, for making sizes exact in the background; 0: none
 

@@ -37,12 +37,21 @@ class Filed:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A message that was answered or forwarded. `due`: to be marked then, seconds since 1970."""
+
+    message_id: bytes
+    forwarded: bool
+    due: float
+
+
 @dataclass(slots=True)
 class Outgoing:
     """All by queue id. `working`: under way, each with an event for its end. `replies`: while the connection lives and
     nothing came after the reply. `heard`: those whose row is about to say so. `active`: there may be rows to look
     after now and then. `filed`: messages that clients put into Sent Items of late, by Message-ID. `shown`: promised
-    copies that a sync has seen."""
+    copies that a sync has seen. `answers`: marks to be made soon."""
 
     working: dict[str, asyncio.Event] = field(default_factory=dict)
     replies: OrderedDict[str, Reply] = field(default_factory=OrderedDict)
@@ -50,6 +59,7 @@ class Outgoing:
     active: bool = True
     filed: OrderedDict[str, Filed] = field(default_factory=OrderedDict)
     shown: set[MessageId] = field(default_factory=set)
+    answers: dict[tuple[bytes, bool], Answer] = field(default_factory=dict)
     wake: asyncio.Event = field(default_factory=asyncio.Event)  # there is something to do now
 
     def owe(self, queue_id: str) -> None:

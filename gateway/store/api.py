@@ -297,6 +297,10 @@ class Store(Submissions, Syncing, Quotas, Protocol):
         finishes. NoSuchMailbox if the folder was removed meanwhile."""
         ...
 
+    async def newest(self, folder: int, count: int) -> list[MessageRow]:
+        """By descending UID."""
+        ...
+
     async def rebind(self, folder: int, old: MessageId, new: MessageId) -> bool:
         """The row of `old` stands for `new` from now on: same UID, mod-sequence, flags, EMAILID, and original, local
         state; without etag, and without facts, which are to be put again. False, and nothing, if `old` has no row

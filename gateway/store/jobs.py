@@ -184,6 +184,9 @@ class JobStore(SubmissionJobs, WalkJobs, JournalJobs, QuotaJobs, BlobStreamJobs)
 
         return await self._engine.write(job, folder)
 
+    async def newest(self, folder: int, count: int) -> list[MessageRow]:
+        return await self._engine.read(lambda db: messages.newest(db, folder, count))
+
     async def rebind(self, folder: int, old: MessageId, new: MessageId) -> bool:
         return await self._engine.write(lambda db: binding.rebind(db, folder, old, new), folder)
 

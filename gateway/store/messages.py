@@ -30,6 +30,11 @@ def all_messages(db: Connection, folder: int) -> list[MessageRow]:
     return message_rows(db.execute(sql, (folder,)))
 
 
+def newest(db: Connection, folder: int, count: int) -> list[MessageRow]:
+    sql = f"SELECT {MESSAGE} FROM message WHERE folder = ? ORDER BY uid DESC LIMIT ?"  # noqa: S608
+    return message_rows(db.execute(sql, (folder, count)))
+
+
 def by_uid(db: Connection, folder: int, uids: Sequence[Uid]) -> dict[Uid, MessageRow]:
     sql = f"SELECT {MESSAGE} FROM message WHERE folder = ? AND uid IN (SELECT value FROM json_each(?))"  # noqa: S608
     return {row.uid: row for row in message_rows(db.execute(sql, (folder, among(uids))))}

@@ -1179,6 +1179,14 @@ async def test_a_row_that_is_bound_anew_keeps_what_clients_know_it_by(state: Sta
         await store.rebind(999, MessageId("a"), MessageId("c"))
 
 
+async def test_the_newest_come_first(store: Store) -> None:
+    key = await ready(store, "a", "b", "c")
+    await store.apply(key, [told("d")], ids("b"))
+    assert [row.id for row in await store.newest(key, 2)] == ids("d", "c")
+    assert [row.id for row in await store.newest(key, 9)] == ids("d", "c", "a")
+    assert await store.newest(999, 9) == []
+
+
 # -- submissions --
 
 DIGEST = b"d" * 32

@@ -22,6 +22,7 @@ from gateway.graph.errors import GraphError
 from gateway.graph.model import Priority
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.sending import queue
+from gateway.mailbox.sending.answered import set_marks
 from gateway.mailbox.sending.copies import settle_copies
 from gateway.mailbox.sending.draft import discard_draft, find_draft
 from gateway.mailbox.sending.ending import KEPT, accounted, cleared, give_up
@@ -91,7 +92,7 @@ class Courier:
                 trouble |= not await self._see_to(record)
         pause = await queue.work_off(ctx, [record for record in records if queue.in_queue(record)])
         least = TROUBLE if trouble else TICK
-        pauses = [pause, least if rows else None, await settle_copies(ctx)]
+        pauses = [pause, least if rows else None, await settle_copies(ctx), await set_marks(ctx)]
         return min((each for each in pauses if each is not None), default=None)
 
     async def _see_to(self, record: Record) -> bool:

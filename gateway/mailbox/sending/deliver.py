@@ -20,6 +20,7 @@ from gateway.graph.errors import GraphError
 from gateway.mailbox.context import AccountContext
 from gateway.mailbox.replies import submission_refusal
 from gateway.mailbox.sending import mime, queue
+from gateway.mailbox.sending.answered import note_answer
 from gateway.mailbox.sending.draft import Prepared, prepare
 from gateway.mailbox.sending.ending import accounted, failed
 from gateway.mailbox.sending.go import go
@@ -93,9 +94,9 @@ class _Submission:
         digest = await digest_of(self._envelope, self._spool)
         record = await earlier(self._ctx, digest)
         try:
-            if record is None:
-                return await self._new(digest)
-            return await self._again(record)
+            queue_id = await (self._new(digest) if record is None else self._again(record))
+            note_answer(self._ctx, self._spool)
+            return queue_id
         except BaseException:
             self._ctx.outgoing.settle(self._queue_id)  # whatever it was told, it was no 250
             raise
