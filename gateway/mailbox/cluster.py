@@ -130,7 +130,7 @@ class Cluster:
         post.neighbour = neighbour
         self._posts[post.account] = self._keys[post.key] = post
         await self._take([post])
-        self._due.watched = self._due.everything = True
+        self._due.watched = True
         self._wake()
 
     def alone(self, name: str) -> AbstractAsyncContextManager[None]:
@@ -162,11 +162,11 @@ class Cluster:
     def _messages(self, rest: Sequence[int]) -> None:
         folder, modseq, what = rest[:3]
         self._hubs.refresh(folder, Applied(ModSeq(modseq)))
-        if not what:
+        if not what and self._hubs.has(folder):
             self._due.corrected.setdefault(folder, set()).update(rest[3:])
-            return
-        self._tell(folder, what)
-        self._levels.told(folder, modseq)
+        if what:
+            self._tell(folder, what)
+            self._levels.told(folder, modseq)
 
     def _tell(self, folder: int, what: int) -> None:
         for post in self._posts.values():
@@ -240,10 +240,18 @@ class Cluster:
         while True:
             await self._clock.sleep(TICK)
             self._shares.look()
+            self._begin()
             if self._clock.monotonic() - looked >= ROUND:
                 looked = self._clock.monotonic()
                 self._others = self._member.members > 1  # counted long after the last that came or went
                 self.gap()
+
+    def _begin(self) -> None:
+        """Of accounts that have come up: what was known when they read their folders."""
+        for post in self._posts.values():
+            if not post.begun and post.neighbour is not None and (levels := post.neighbour.levels()):
+                self._levels.begin(levels)
+                post.begun = True
 
     async def _work(self) -> None:
         while True:
@@ -318,7 +326,7 @@ class Cluster:
             post.heard = news[-1].id
 
     async def _correct(self, folder: int, uids: Sequence[int]) -> None:
-        if folder in set(self._hubs.keys()):
+        if self._hubs.has(folder):
             rows = await self._store.by_uid(folder, [Uid(uid) for uid in uids])
             self._hubs.refresh(folder, Applied(ModSeq(0), [rows[uid] for uid in sorted(rows)]))
 

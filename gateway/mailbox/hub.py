@@ -173,6 +173,9 @@ class Hubs:
         """The folders that are in memory."""
         return list(self._all)
 
+    def has(self, folder: int) -> bool:
+        return folder in self._all
+
     def dissolve(self, folder: int) -> None:
         """This folder has been destroyed."""
         hub = self._all.get(folder)

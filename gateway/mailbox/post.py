@@ -39,6 +39,7 @@ class Post:
         self.neighbour: Neighbour | None = None
         self.key = 0
         self.heard = 0  # the last piece of news
+        self.begun = False  # whether changes of its folders are counted
         self.published: frozenset[int] = frozenset()
 
     @property
