@@ -58,22 +58,28 @@ _USUAL = re.compile(
     % (_ATOM, _ATOM, _DOTTED, _DOTTED, _DOTTED, _DOTTED)
 )
 
+_COMMA = re.compile(rb"[ \t]*,[ \t]*")
+
 
 def _usual(value: bytes, most: int) -> list[Address | Group] | None:
-    """The short way for what nearly all fields hold: `name <local@domain>` or `local@domain`, several of
-    them if nothing is quoted. None: take the long way, which gives the same for these."""
-    pieces = [value] if b'"' in value else value.split(b",")
-    if len(pieces) > most:
-        return None
+    """The short way for what nearly all fields hold: `name <local@domain>` or `local@domain`, with commas between
+    them. None: take the long way, which gives the same for these."""
     found: list[Address | Group] = []
-    for piece in pieces:
-        match = _USUAL.fullmatch(piece.strip(b" \t"))
+    at, end = len(value) - len(value.lstrip(b" \t")), len(value.rstrip(b" \t"))
+    while len(found) < most:
+        match = _USUAL.match(value, at, end)
         if match is None:
             return None
         quoted, name, mailbox, host, bare_mailbox, bare_host = match.groups()
         name = (quoted or b"").strip(b" \t") or name
         found.append(Address(name or None, mailbox or bare_mailbox, host or bare_host))
-    return found
+        if match.end() == end:
+            return found
+        comma = _COMMA.match(value, match.end(), end)
+        if comma is None:
+            return None
+        at = comma.end()
+    return None
 
 
 @dataclass(slots=True)
