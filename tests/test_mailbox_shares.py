@@ -254,13 +254,20 @@ async def test_who_was_declared_dead_has_nothing_until_he_is_back(table: Table) 
     table.portions.clear()
     one.alive = False
     one.shares.begin_anew()
-    one.call()
+    one.call(2)
     await settle()
     assert one.in_flight == 2 and one.shares.slots() == 0
+    await one.end(2)
+    assert one.in_flight == 1  # what is under way is taken back, one by one
+    one.shares.look()
+    await one.end()
+    assert one.in_flight == 1
     one.node, one.alive = 9, True
     one.shares.settle_all()
     await settle()
-    assert one.in_flight == 3 and table.portions[9].slots == 4
+    one.call(3)
+    await settle()
+    assert one.in_flight == 4 and table.portions[9].slots == 4
     await one.stop()
 
 

@@ -124,6 +124,7 @@ class Shares:
         self._clock = clock
         self._whole = Use(True, limits.in_flight, limits.requests_per_10min, limits.upload_per_5min)
         self._all: dict[int, _Held] = {}
+        self._ending = False
 
     def attach(self, mailbox: str, scheduler: Scheduler) -> None:
         """Nothing is granted before the first portion has come: the first call asks for it."""
@@ -143,20 +144,26 @@ class Shares:
         now = self._clock.monotonic()
         for key, held in self._all.items():
             if not self._alive():
-                held.scheduler.allot(0, 0, 0)
+                held.scheduler.allot(*self._allowed(held))
             elif self._is_due(held, now):
                 self._settle_soon(key)
 
     def settle_all(self) -> None:
         """Nodes came or went, or hints may have been lost."""
+        if self._ending and self._alive():
+            self._ending = False
+            for held in self._all.values():
+                held.scheduler.allot(*self._allowed(held))
         for key in self._all:
             self.hint(key)
 
     def begin_anew(self) -> None:
-        """This process has no portion any more."""
+        """This process was declared dead, and has no portion any more. What it has under way must be taken back, and
+        nobody else knows of it: one call at a time, until it has ended."""
+        self._ending = True
         for held in self._all.values():
             held.mine, held.others = None, ()
-            held.scheduler.allot(0, 0, 0)
+            held.scheduler.allot(*self._allowed(held))
 
     async def close(self) -> None:
         tasks = [held.task for held in self._all.values() if held.task is not None]
@@ -232,6 +239,8 @@ class Shares:
             held.due = True
 
     def _allowed(self, held: _Held) -> tuple[int, int, int]:
+        if self._ending and not self._alive():
+            return 1, self._whole.requests, self._whole.upload
         if held.mine is None or not self._alive():
             return 0, 0, 0
         return min(held.mine.slots, held.most), held.mine.requests, held.mine.upload

@@ -34,6 +34,7 @@ FLAGS = ("\\Seen", "\\Flagged", "\\Answered", "Projekt")
 CLIENTS = 3
 LEASE = 2.0
 STOPPED = (0.5, 2 * LEASE)  # seconds
+ANY = frozenset({"?"})
 BROKEN = (imaplib.IMAP4.abort, OSError)
 CONFIG = """\
 [graph]
@@ -141,7 +142,9 @@ class Client(threading.Thread):
         self.mine.append(message)
         self.book.messages[token] = message
         raw = f"Subject: {token}\r\nMessage-ID: <{token}@example.net>\r\n\r\n{token}\r\n".encode()
+        message.note(f"{self.at} append to {folder}")
         status, data = box.append(folder, "", imaplib.Time2Internaldate(1_700_000_000), raw)
+        message.note(f"{status} {data}")
         if status != "OK":
             self.gone(message, {""})
             return
@@ -177,10 +180,14 @@ class Client(threading.Thread):
         message, _, uid = found
         flags = frozenset(self.rng.sample(FLAGS, self.rng.randrange(len(FLAGS))))
         message.flags = {*message.flags, flags}
+        message.note(f"{self.at} store {uid} {sorted(flags)}")
         status, _ = box.uid("STORE", str(uid), "FLAGS", f"({' '.join(sorted(flags))})")
+        message.note(status)
         if status == "OK":
-            message.flags = {flags}
+            message.flags = {flags} if ANY not in message.flags else {flags, ANY}
             self.book.did["store"] += 1
+        else:  # Graph may have them all the same, and tell so later
+            message.flags.add(ANY)
 
     def move(self, box: imaplib.IMAP4) -> None:
         if (found := self.chosen(box)) is None:
@@ -202,7 +209,7 @@ class Client(threading.Thread):
         if self.rng.random() < 0.6 or (found := self.chosen(box)) is None:
             return
         message, folder, uid = found
-        message.places, message.flags = {folder, ""}, {*message.flags, frozenset({"?"})}
+        message.places, message.flags = {folder, ""}, {*message.flags, ANY}
         if box.uid("STORE", str(uid), "+FLAGS", "(\\Deleted)")[0] != "OK":
             return
         message.note(f"{self.at} expunge {uid} of {folder}")
@@ -341,7 +348,7 @@ def fits(view: dict[str, list[tuple[int, str, frozenset[str]]]], book: Book) -> 
         places = where.pop(token, [""])
         if len(places) > 1 or places[0] not in message.places:
             wrong.append(f"{token} is in {places}, should be in {message.places}")
-        elif places != [""] and flags[token] not in message.flags and frozenset({"?"}) not in message.flags:
+        elif places != [""] and flags[token] not in message.flags and ANY not in message.flags:
             wrong.append(f"{token} has {set(flags[token])}, should have {message.flags}")
     return wrong + [f"{token} is nobody's" for token in where]
 
