@@ -235,7 +235,8 @@ class Bodies:
         """Facts from MIME where none were pinned before, both structures, and the searchable text."""
         found = {row.id: await facts.facts_from(raw)}
         await asyncio.gather(
-            self._ctx.store.put_facts(self._ctx.account, found), texts.keep(self._ctx, _content(row), raw)
+            self._ctx.store.put_facts(self._ctx.account, found, told=False),
+            texts.keep(self._ctx, _content(row), raw),
         )
 
 

@@ -150,7 +150,7 @@ class HeaderPages:
             if number % BREATH == 0:
                 await asyncio.sleep(0)
         if facts:
-            await self._ctx.store.put_facts(self._ctx.account, facts)
+            await self._ctx.store.put_facts(self._ctx.account, facts, told=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -341,8 +341,11 @@ class Store(Submissions, Syncing, Quotas, Protocol):
 
     # -- facts and bytes --
     async def facts(self, account: AccountId, ids: Sequence[MessageId]) -> dict[MessageId, Facts]: ...
-    async def put_facts(self, account: AccountId, facts: dict[MessageId, Facts]) -> dict[MessageId, Facts]:
-        """Insert if absent, except that structures are filled in; returns what is stored now (the loser adopts)."""
+    async def put_facts(
+        self, account: AccountId, facts: dict[MessageId, Facts], *, told: bool = True
+    ) -> dict[MessageId, Facts]:
+        """Insert if absent, except that structures are filled in; returns what is stored now (the loser adopts), unless
+        nobody wants to be `told`."""
         ...
 
     async def put_previews(self, account: AccountId, previews: dict[MessageId, str]) -> None:

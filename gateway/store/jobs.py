@@ -250,10 +250,12 @@ class JobStore(SubmissionJobs, WalkJobs, JournalJobs, QuotaJobs, BlobStreamJobs)
 
         return await self._engine.read(job)
 
-    async def put_facts(self, account: AccountId, facts: dict[MessageId, Facts]) -> dict[MessageId, Facts]:
+    async def put_facts(
+        self, account: AccountId, facts: dict[MessageId, Facts], *, told: bool = True
+    ) -> dict[MessageId, Facts]:
         sealed = await self._engine.work(lambda: content.seal_facts(self._vault, account, facts))
         await self._engine.write(lambda db: content.put_facts(db, account, sealed), account)
-        return await self.facts(account, list(facts))
+        return await self.facts(account, list(facts)) if told else {}
 
     async def put_previews(self, account: AccountId, previews: dict[MessageId, str]) -> None:
         def job(db: Connection) -> list[content.Refilled]:

@@ -742,6 +742,7 @@ async def test_facts_are_pinned_by_the_first_and_structures_filled_in_once(store
     assert await store.put_facts(ALICE, {a: second}) == {a: filled}
     assert await store.put_facts(ALICE, {a: Facts(b"", b"", "", b"3", b"3")}) == {a: filled}
     assert await store.put_facts(ALICE, {a: first}) == {a: filled}
+    assert await store.put_facts(ALICE, {a: first}, told=False) == {}
     assert await store.facts(ALICE, ids("a", "b")) == {a: filled}
     assert await store.facts(BOB, ids("a")) == {}
 
