@@ -374,8 +374,6 @@ class FakeFolder:
             if SystemFlag.DELETED in message.flags.system and (uids is None or message.uid in uids):
                 self._mailbox.remove(message)
 
-    pushed = False
-
     async def poll(self, *, force: bool = False) -> None:
         self._account.step("poll")
         self._account.polls.append(force)

@@ -178,11 +178,6 @@ class Folder(Protocol):
         """Bring the mailbox up to date with Graph if it is older than the poll interval (or `force`)."""
         ...
 
-    @property
-    def pushed(self) -> bool:
-        """Whether Graph tells of changes by itself: what is known here is what there is."""
-        ...
-
     async def changed(self, *, messages: bool = True, expunge: bool = True, flags: bool = True) -> None:
         """Returns when such a `view.drain` would say something, or the mailbox is gone; without `messages`, only
         then. No lost wake-up."""

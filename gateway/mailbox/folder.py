@@ -307,10 +307,6 @@ class OpenFolder:
         interval = self._ctx.freshness.interval(self._ctx.settings.poll_interval)
         await self._sync.poll(max_age=0.0 if force else interval)
 
-    @property
-    def pushed(self) -> bool:
-        return self._ctx.freshness.since is not None
-
     async def changed(self, *, messages: bool = True, expunge: bool = True, flags: bool = True) -> None:
         await self._hub.changed(self._view, messages=messages, expunge=expunge, flags=flags)
 
