@@ -24,7 +24,7 @@ from gateway.graph.errors import (
 )
 from gateway.mailbox.outgoing import Outgoing
 from gateway.mailbox.sending import deliver
-from gateway.mailbox.sending.courier import LINGER, Courier
+from gateway.mailbox.sending.courier import LINGER, REMEMBERED, Courier
 from gateway.mailbox.values import Asked, Dsn, Envelope
 from gateway.mailbox.work import settled
 
@@ -178,7 +178,7 @@ async def test_refused_for_good_the_sender_hears_of_it(w: World) -> None:
     )
     assert b"Message-ID: <bad@x.com>" in told and b"To: <a@x.com>" in told
     assert w.graph.inside("drafts") == [] and await depth(w) == 0
-    await work(w, LINGER + 1)
+    await work(w, REMEMBERED + 1)
     assert [row.state for row in await w.store.submissions(ACCOUNT)] == []
 
 

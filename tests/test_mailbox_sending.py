@@ -30,7 +30,7 @@ from gateway.graph.errors import (
 )
 from gateway.mailbox.outgoing import Outgoing, peer_alive
 from gateway.mailbox.sending import deliver
-from gateway.mailbox.sending.courier import LINGER, Courier
+from gateway.mailbox.sending.courier import LINGER, REMEMBERED, Courier
 from gateway.mailbox.sending.ending import KEPT
 from gateway.mailbox.sending.record import DRAFTING, SENDING, SENT
 from gateway.mailbox.values import Envelope
@@ -95,7 +95,7 @@ async def test_a_submission_is_two_requests(w: World) -> None:
 async def test_what_is_heard_is_forgotten_soon_and_what_is_not_within_the_window(w: World) -> None:
     await submit(w)
     await submit(w, RAW + b"2", heard=False)
-    await tidy(w)
+    await tidy(w, REMEMBERED + 1)
     assert await states(w) == [SENT]
     await tidy(w, w.ctx.settings.retry_window)
     assert await states(w) == []

@@ -26,13 +26,13 @@ from gateway.mailbox.sending.answered import set_marks
 from gateway.mailbox.sending.copies import settle_copies
 from gateway.mailbox.sending.draft import discard_draft, find_draft
 from gateway.mailbox.sending.ending import KEPT, accounted, cleared, give_up
-from gateway.mailbox.sending.hidden import LAG
 from gateway.mailbox.sending.outcome import Fate, look
 from gateway.mailbox.sending.record import GIVEN_UP, SENDING, SENT, TAKEN, Record, claimed, released
 from gateway.mailbox.sending.steps import claimed_drafts
 from gateway.store.outgoing import SubmissionRow
 
 LINGER = 300.0  # seconds a draft waits for its client's retry; longer than Graph works on a lost request
+REMEMBERED = 900  # seconds after its client has heard of it: deltas lag, and clients file their own copies late
 TICK = 60.0  # seconds between rounds while there are rows to look after
 TROUBLE = 30.0  # seconds after a round that failed
 log = structlog.get_logger()
@@ -82,7 +82,7 @@ class Courier:
         """Do what can be done now; seconds until the next round, None if nothing is left."""
         ctx = self._ctx
         now = int(ctx.clock.time())
-        await ctx.store.submission_sweep(ctx.account, now - LAG, now)
+        await ctx.store.submission_sweep(ctx.account, now - REMEMBERED, now)
         rows = await ctx.store.submissions(ctx.account)
         ctx.outgoing.active = bool(rows)
         records = [record for row in rows if (record := _read(row)) is not None]

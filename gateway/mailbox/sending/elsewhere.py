@@ -12,7 +12,7 @@ from gateway.mailbox.sending.record import TAKEN, Record
 
 async def times_sent(ctx: AccountContext, message_id: str, since: float) -> int:
     """How often this Message-ID was sent, by whatever process. What others sent is known as long as its row is kept:
-    two minutes after the client has heard of it, and longer if it has not."""
+    a quarter of an hour after the client has heard of it, and longer if it has not."""
     here = ctx.sent.count(message_id, since)
     if here or ctx.node == ALONE:
         return here
