@@ -45,6 +45,7 @@ class Backend(Protocol):
         rename MAILBOX level         the folder has another display name
         lack archive                 the mailbox has no folder of this well-known name
         full                         the mailbox is over its quota
+        submit MESSAGE               a client of the user submits this named message, and hears the 250
         told [n]                     wait for the next notification, or so many (`fixture push`, `pushed`)
         event NAME                   Graph says this of the subscription: missed, subscriptionRemoved, ..
         deaf, hearing                what happens meanwhile is announced to nobody

@@ -35,6 +35,17 @@ def received(number: int) -> int:
 NAMED: dict[str, bytes] = {
     **SEARCHED,
     **SORTED,
+    "submitted": crlf(
+        """From: <alice@example.com>
+To: <bob@example.net>
+Subject: Sent
+Date: Tue, 2 Jan 2024 11:12:13 +0100
+Message-ID: <submitted@example.com>
+In-Reply-To: <1@example.net>
+
+Text.
+"""
+    ),
     "multipart": crlf(
         """From: =?utf-8?q?J=C3=BCrgen?= "The Boss" <boss@example.net>
 To: alice@example.com, "Doe, John" <john@example.org>

@@ -45,6 +45,7 @@ from gateway.mailbox.cache import BodyCache
 from gateway.mailbox.context import AccountContext, Settings
 from gateway.mailbox.hub import Hubs
 from gateway.mailbox.spool import SpoolBudget
+from gateway.mailbox.values import Envelope
 from gateway.store.sqlite import SqliteStore
 from gateway.wire.scram import Verifier, verifier
 
@@ -490,6 +491,15 @@ class RealBackend:
     async def _expire(self, what: str) -> None:
         (await self._http.post(f"{what}/expire")).raise_for_status()
 
+    async def _submit(self, which: str) -> None:
+        """A client of the same user sends this one; it has heard the 250."""
+        account = await self._directory.account(USER)
+        spool = account.spool(len(NAMED[which]))
+        await spool.write(NAMED[which].replace(b"alice@example.com", self._upn.encode()))
+        envelope = Envelope(self._upn, ("bob@example.net",))
+        await account.heard(await account.submit(envelope, spool))
+        await spool.close()
+
     async def _stale(self, mailbox: str) -> None:
         """What is known of this mailbox is too old."""
         account = await self._directory.account(USER)
@@ -568,6 +578,7 @@ VERBS_OF_O: dict[str, Callable[..., Awaitable[None]]] = {
     "expire": RealBackend._expire,
     "evict": RealBackend._evict,
     "stale": RealBackend._stale,
+    "submit": RealBackend._submit,
     **{verb: RealBackend._push(verb) for verb in ("told", "event", "deaf", "hearing")},
 }  # fmt: skip
 ANNOUNCED = {"arrive", "patch", "move", "remove"}
