@@ -4,7 +4,8 @@ line, with listeners of its own. A node can end as a killed process does (`crash
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from gateway.app import Gateway
 from gateway.config import from_values
 from gateway.mailbox.account import MailboxAccount
 from tests import postgres_server
-from tests.account_world import ALICE, BOB, PASSWORD, Client, Outlook, outlook_world
+from tests.account_world import ALICE, BOB, PASSWORD, Client, Outlook, outlook_world, until
 
 LEASE = 1.5  # seconds
 EASY = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
@@ -138,3 +139,27 @@ async def hears(client: Client, pattern: bytes, seconds: float = 10.0) -> bytes:
             assert line, "connection closed"
             if pattern in line:
                 return line
+
+
+# -- what tests say again and again --
+
+ONE = b"Subject: one\r\n\r\nx\r\n"
+
+
+async def uid_of(client: Client, message: bytes = ONE) -> int:
+    answer = (await client.do("APPEND INBOX {}", message)).ok()
+    found = re.search(rb"APPENDUID \d+ (\d+)", answer.tagged)
+    assert found is not None
+    return int(found[1])
+
+
+async def holder(a: Node, b: Node) -> tuple[Node, Node]:
+    """Who has the duty of the account first, then the other."""
+    assert await until(lambda: a.cluster.posts + b.cluster.posts == 1)
+    return (a, b) if await a.holds() else (b, a)
+
+
+async def shortly(check: Callable[[], Awaitable[bool]], seconds: float = 15.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not await check():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
