@@ -21,6 +21,7 @@ from gateway.store.keyfile import load_or_create_key
 from gateway.store.outgoing import SubmissionRow
 from gateway.store.sqlite import SqliteStore
 from gateway.store.statelock import StateLock
+from tests import postgres_server
 
 ALICE, BOB = "alice@example.com", "bob@example.com"
 ACCOUNT = AccountId(ALICE)
@@ -190,3 +191,28 @@ def test_accepted_mail_survives_kill_9_and_is_sent_once(emulator: Program, tmp_p
     time.sleep(0.6)  # the emulator files a sent copy half a second later
     copies = control(emulator, "GET", f"users/{ALICE}/messages?folder=sentitems")
     assert [m["subject"] for m in copies] == ["one", "three"]
+
+
+def test_the_queue_of_a_database(state: State) -> None:
+    pytest.importorskip("asyncpg")
+    url = postgres_server.shared().database()
+    config = state.config.read_text() + f'[store]\nurl = "{url}"\n'
+    state.config.write_text(config)
+
+    async def add() -> None:
+        from gateway.store.postgres import PostgresStore
+
+        store = PostgresStore(url, key=state.key, clock=time.time)
+        await store.open()
+        try:
+            work = Work("<one@x>", 0, envelope=Envelope(ALICE, (BOB,)))
+            row = SubmissionRow(ACCOUNT, "one", WAITING, msgspec.json.encode(work), True, due=2_000_000_000)
+            await store.submission_add(row, b"one")
+        finally:
+            await store.close()
+
+    asyncio.run(add())
+    assert [each["queue_id"] for each in state.queue("list")["queue"]] == ["one"]
+    assert state.queue("flush") == {"hastened": 1}
+    state.queue("drop", "one")
+    assert state.queue("list") == {"queue": []}
