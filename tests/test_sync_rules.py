@@ -456,3 +456,15 @@ async def test_a_folder_that_is_gone_leaves_no_sync_behind(w: World) -> None:
     await inbox.syncs.prune()
     assert held not in inbox.syncs.values()
     assert inbox.sync in inbox.syncs.values()
+
+
+async def test_a_hierarchy_that_was_cut_before_special_folders_were_named_is_read_again(w: World) -> None:
+    """Another process, or the next start, does not take it for whole: INBOX would be missing for ever."""
+    fault = {"method": "POST", "path": "batch", "mode": "error", "status": 403, "count": 1}
+    (await w.control.post("faults", json=fault)).raise_for_status()
+    with pytest.raises(Exception, match="403"):
+        await Hierarchy(w.ctx).refresh(max_age=0)
+    again = Hierarchy(w.ctx)
+    await again.load()
+    await again.refresh(max_age=60)
+    assert again.tree.get("INBOX") is not None

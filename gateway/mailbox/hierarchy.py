@@ -55,7 +55,8 @@ class Hierarchy:
         ctx = self._ctx
         self._keep(await ctx.store.folders(ctx.account))
         heard = await ctx.store.hierarchy_synced(ctx.account)
-        if self.rows and 0 <= (age := ctx.clock.time() - heard) <= YOUNG:
+        whole = self.rows and await ctx.store.hierarchy_link(ctx.account)
+        if whole and 0 <= (age := ctx.clock.time() - heard) <= YOUNG:
             self.synced = ctx.clock.monotonic() - age
 
     async def reload(self) -> None:
@@ -96,8 +97,11 @@ class Hierarchy:
             elif old != entry.name and before.get(entry.name) is None:
                 await store.rename_subscriptions(account, old, entry.name)
 
-    async def _walk(self, link: str | None, priority: Priority) -> set[FolderId]:
-        """Apply one delta round; returns the ids it showed."""
+    async def _walk(
+        self, link: str | None, priority: Priority, *, settled: bool = True
+    ) -> tuple[set[FolderId], str]:
+        """Apply one delta round; returns the ids it showed, and where it goes on. That is kept if what it showed is
+        `settled`: a process that ends before, or another one that looks now, begins anew."""
         upserts: dict[FolderId, FolderUpsert] = {}
         gone: set[FolderId] = set()
         async for page in self._ctx.graph.folder_delta(link, priority=priority):
@@ -110,21 +114,23 @@ class Hierarchy:
                     gone.discard(key)
                     upserts[key] = _upsert(folder)
             link = page.delta_link or link
+        onward = link or ""
+        kept = onward if settled else ""
         if upserts or gone or not self.rows:
             rows = await self._ctx.store.put_folders(
-                self._ctx.account, list(upserts.values()), sorted(gone), link=link
+                self._ctx.account, list(upserts.values()), sorted(gone), link=kept
             )
-            self._link = link
+            self._link = kept
             self._keep(rows)
-        elif link:
-            await self._ctx.store.hierarchy_heard(self._ctx.account, link)
-            self._link = link
-        return set(upserts)
+        elif kept:
+            await self._ctx.store.hierarchy_heard(self._ctx.account, kept)
+            self._link = kept
+        return set(upserts), onward
 
     async def _rebuild(self, priority: Priority) -> None:
         """From nothing, or after a dead token: ids that are no longer shown are gone, all others keep their UIDs."""
-        shown = await self._walk(None, priority)
-        await self._settle(shown, priority)
+        shown, link = await self._walk(None, priority, settled=False)
+        await self._settle(shown, link)
 
     async def _list(self, priority: Priority) -> None:
         """A full mailbox refuses delta (trap 10): list the tree instead, keep no link."""
@@ -134,15 +140,16 @@ class Hierarchy:
         )
         self._link = ""
         self._keep(rows)
-        await self._settle({FolderId(folder.id) for folder in folders}, priority)
+        await self._settle({FolderId(folder.id) for folder in folders}, "")
 
-    async def _settle(self, shown: set[FolderId], priority: Priority) -> None:
+    async def _settle(self, shown: set[FolderId], link: str) -> None:
+        """Special folders are named, what was not shown is gone, and the link is kept."""
         known = await self._ctx.graph.well_known(WELL_KNOWN)
         special = [FolderUpsert(FolderId(folder.id), well_known=name) for name, folder in known.items()]
         special = [upsert for upsert in special if upsert.id in shown]
         gone = [folder for folder in self.rows if folder not in shown]
-        link = await self._ctx.store.hierarchy_link(self._ctx.account)
         self._keep(await self._ctx.store.put_folders(self._ctx.account, special, gone, link=link))
+        self._link = link
 
     def name_of(self, folder: int) -> str | None:
         """The mailbox of this folder key, if it is listed."""
