@@ -134,6 +134,35 @@ async def test_a_draft_that_turns_up_late_is_discarded(w: World) -> None:
     assert len(w.graph.inside("recoverableitemsdeletions")) == 1
 
 
+async def test_a_stray_for_other_recipients_is_never_sent_in_its_place(w: World) -> None:
+    """Devices use one Message-ID again and again."""
+    to_c = Envelope("a@x.com", ("c@x.com",))
+    raw = RAW.replace(b"To: b@x.com", b"To: undisclosed-recipients:;")
+    w.graph.fail("create_from_mime", OutcomeUnknown(""))
+    await submit(w, raw)
+    stray = w.graph.put("drafts", w.graph.sent[0], draft=True)
+    w.graph.fail("create_from_mime", OutcomeUnknown(""))
+    await submit(w, raw, to_c)
+    assert [b"b@x.com" in sent for sent in w.graph.sent] == [True, False] and stray.draft
+    await tidy(w)
+    await tidy(w)
+    assert in_drafts(w) == 0 and len(w.graph.sent) == 2
+    await tidy(w, REMEMBERED)
+    assert await states(w) == []
+
+
+async def test_two_that_were_given_up_at_the_same_step_do_not_wait_for_each_other(w: World) -> None:
+    for envelope in (TO_B, Envelope("a@x.com", ("b@x.com", "c@x.com"))):
+        for _ in range(2):
+            w.graph.fail("create_from_mime", OutcomeUnknown(""))
+        assert (await refused(w, RAW, envelope)).status == 451
+        w.graph.put("drafts", RAW, draft=True)
+    assert await states(w) == [DRAFTING, DRAFTING]
+    await tidy(w)
+    await tidy(w)
+    assert await states(w) == [] and in_drafts(w) == 0 and w.graph.sent == []
+
+
 async def test_a_clients_own_draft_of_that_message_id_is_nobodys_but_his(w: World) -> None:
     w.graph.put("drafts", RAW, draft=True)
     await w.sync("drafts")

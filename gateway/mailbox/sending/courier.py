@@ -28,7 +28,7 @@ from gateway.mailbox.sending.draft import discard_draft, find_draft
 from gateway.mailbox.sending.ending import KEPT, accounted, cleared, give_up
 from gateway.mailbox.sending.outcome import Fate, look
 from gateway.mailbox.sending.record import GIVEN_UP, SENDING, SENT, TAKEN, Record, claimed, released
-from gateway.mailbox.sending.steps import claimed_drafts
+from gateway.mailbox.sending.steps import drafts_in_use
 from gateway.store.outgoing import SubmissionRow
 
 LINGER = 300.0  # seconds a draft waits for its client's retry; longer than Graph works on a lost request
@@ -151,7 +151,7 @@ class Courier:
     async def _strays(self, record: Record) -> None:
         """Drafts that nobody waits for, at a time when no more can come."""
         ctx, row, work = self._ctx, record.row, record.work
-        others = await claimed_drafts(ctx, record)
+        others = await drafts_in_use(ctx, record, ctx.clock.time() - LINGER)
         if others is None:
             return
         while (found := await find_draft(ctx, row.queue_id, work.message_id, work.began, others)) is not None:

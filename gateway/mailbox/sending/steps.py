@@ -7,6 +7,8 @@ been."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from gateway.graph.errors import GraphError, NotFound, OutcomeUnknown, Unreachable
 from gateway.graph.model import Message
 from gateway.mailbox.context import AccountContext
@@ -130,10 +132,27 @@ class Steps:
 
 
 async def claimed_drafts(ctx: AccountContext, record: Record) -> set[str] | None:
-    """Drafts that other submissions made. None while another one with this Message-ID has yet to hear what it made:
-    whose is whose nobody could tell."""
-    others = [Record.of(row) for row in await ctx.store.submissions(ctx.account) if row.id != record.row.id]
-    name = record.work.message_id
-    if any(other.row.state == DRAFTING and other.work.message_id == name for other in others):
+    """Drafts that other submissions made. None while there may be one of another submission with this Message-ID whose
+    id nobody knows: it may be for other recipients, and must not be taken for ours."""
+    others = await _others(ctx, record)
+    if any(other.row.state == DRAFTING or other.work.strays for other in _namesakes(record, others)):
         return None
     return {other.work.draft for other in others if other.work.draft}
+
+
+async def drafts_in_use(ctx: AccountContext, record: Record, since: float) -> set[str] | None:
+    """The same for who only tidies up: what others tried before `since` needs no draft any more. None while one that
+    is younger may be there."""
+    others = await _others(ctx, record)
+    young = (other for other in _namesakes(record, others) if other.row.touched >= since)
+    if any(other.row.state == DRAFTING for other in young):
+        return None
+    return {other.work.draft for other in others if other.work.draft}
+
+
+def _namesakes(record: Record, others: Iterable[Record]) -> list[Record]:
+    return [other for other in others if other.work.message_id == record.work.message_id]
+
+
+async def _others(ctx: AccountContext, record: Record) -> list[Record]:
+    return [Record.of(row) for row in await ctx.store.submissions(ctx.account) if row.id != record.row.id]
