@@ -150,19 +150,19 @@ async def _promise(
     flags = _flags_of(message, keywords)
     work = Copy(sent.key, sent.id, _name(message), now, id, flagged=flags != PLAIN)
     await begin(ctx, KIND, work)
-    await ctx.store.adopt_blob(ctx.account, id, blob)
-    await ctx.store.put_facts(ctx.account, {id: await facts_from(message.spool.read())})
-    await ctx.store.put_local(ctx.account, {id: local_of(flags, keywords)})
     date = now if message.internal_date is None else message.internal_date
-    row = Upsert(
-        id, flags=flags, internal_date=date, size=message.spool.size, size_exact=True, email_id=email_id(id),
-        save_date=now,
-    )  # fmt: skip
+    row = Upsert(id, flags=flags, internal_date=date, email_id=email_id(id), save_date=now)
     ctx.writes.ended(id, ctx.clock.monotonic())
-    applied = await ctx.store.apply(sent.key, [row], ())
+    born = await ctx.store.apply(sent.key, [row], ())  # first: after a crash the client's next try finds it
+    await ctx.store.put_local(ctx.account, {id: local_of(flags, keywords)})
+    await ctx.store.put_facts(ctx.account, {id: await facts_from(message.spool.read())})
+    await ctx.store.adopt_blob(ctx.account, id, blob)
+    exact = Upsert(id, size=message.spool.size, size_exact=True)
+    applied = await ctx.store.apply(sent.key, [exact], ())
+    ctx.hubs.refresh(sent.key, born)
     ctx.hubs.refresh(sent.key, applied)
     ctx.outgoing.wake.set()
-    return (await ctx.store.find(sent.key, [id]))[id].uid
+    return applied.rows[0].uid
 
 
 def _flags_of(message: Incoming, keywords: KeywordMap) -> Flags:

@@ -22,9 +22,8 @@ from gateway.store.api import MessageRow, Upsert
 KIND = "sentcopy"  # in the journal
 YOUNG = 900.0  # seconds after a submission in which an APPEND of its Message-ID means its copy
 BOUND = 1_000  # messages remembered that were put into Sent Items before they were submitted
-_AT_MOST = (
-    7 * 86_400
-)  # seconds a row may stand without a message, should whoever looks after it have been lost
+# Seconds a row may stand without a message, should whoever looks after it have been lost.
+_AT_MOST = 30 * 86_400
 PLAIN = Flags.of([b"\\Seen"])  # what Exchange's copy has by itself
 _ENDED = (BOUNCING, GIVEN_UP)
 
@@ -53,7 +52,7 @@ class Submitted:
 
 
 async def submitted(ctx: AccountContext, message_id: str) -> Submitted:
-    """As far as rows tell: for some minutes after the client has heard of it. No request."""
+    """As far as rows tell, which are kept for so long. No request."""
     found = Submitted()
     since = int(ctx.clock.time() - YOUNG)
     for row in await ctx.store.submissions(ctx.account, open_since=since):
