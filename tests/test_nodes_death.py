@@ -113,7 +113,7 @@ async def test_statements_do_not_grow_with_gateways(tmp_path: Path) -> None:
             return len(counted)
 
         alone = await cost()
-        for _ in range(3):
+        for _ in range(2):
             await (await world.up()).client()
         await asyncio.sleep(0.3)
         assert await cost() == alone
