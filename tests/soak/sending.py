@@ -244,13 +244,25 @@ class Run:
         self.left = [row.state for row in await self.store.submissions(self.ctx.account)]
 
     def _letters(self, n: int) -> list[Letter]:
-        kind = self.rng.choice(("plain", "plain", "alarm", "fields", "file", "bcc", "denied"))
+        kind = self.rng.choice(("plain", "plain", "alarm", "fields", "file", "bcc", "denied", "twins"))
+        if kind == "twins":
+            return self._twins(n)
         subject = f"{DENIED if kind == 'denied' else kind} {n}"
         to = {"bcc": (BOB, CAROL), "denied": (BOB,)}.get(kind, (BOB,))
         sender = CAROL if kind == "denied" else ALICE
         raw = _raw(kind, subject, sender, self.rng)
         letter = Letter(subject, Envelope(sender, to), raw)
         return [letter] * (self.rng.randint(2, 3) if kind == "alarm" else 1)
+
+    def _twins(self, n: int) -> list[Letter]:
+        """One Message-ID for different people."""
+        raw = _raw("plain", "twin", ALICE, self.rng).replace(
+            f"To: {BOB}".encode(), b"To: undisclosed-recipients:;"
+        )
+        return [
+            Letter(f"twin {n} {to}", Envelope(ALICE, (to,)), raw.replace(b"twin", f"twin {n} {to}".encode()))
+            for to in (BOB, CAROL)
+        ]
 
     def _judge(self, letters: list[Letter]) -> None:
         self.kit.settle(100)
