@@ -144,7 +144,9 @@ class Gateway:
         while True:
             with contextlib.suppress(Unavailable):
                 for account in await self._store.submission_accounts():
-                    with contextlib.suppress(KeyError, GatewayError):  # not configured any more; a login says why
+                    with contextlib.suppress(
+                        KeyError, GatewayError
+                    ):  # not configured any more; a login says why
                         await self._directory.account(user_name(account))
             if self._node == ALONE:
                 return

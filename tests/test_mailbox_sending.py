@@ -372,6 +372,14 @@ async def test_the_window_has_an_end(w: World) -> None:
     assert len(w.graph.sent) == 2
 
 
+async def test_each_lost_reply_opens_the_window_anew(w: World) -> None:
+    first = await submit(w, heard=False)
+    for _ in range(3):
+        await tidy(w, w.ctx.settings.retry_window - 10)
+        assert await submit(w, heard=False) == first
+    assert len(w.graph.sent) == 1
+
+
 async def test_other_recipients_or_octets_are_another_message(w: World) -> None:
     await submit(w, heard=False)
     await submit(w, RAW, Envelope("a@x.com", ("b@x.com", "c@x.com")))

@@ -32,7 +32,9 @@ from gateway.mailbox.sending.steps import drafts_in_use
 from gateway.store.outgoing import SubmissionRow
 
 LINGER = 300.0  # seconds a draft waits for its client's retry; longer than Graph works on a lost request
-REMEMBERED = 900  # seconds after its client has heard of it: deltas lag, and clients file their own copies late
+REMEMBERED = (
+    900  # seconds after its client has heard of it: deltas lag, and clients file their own copies late
+)
 TICK = 60.0  # seconds between rounds while there are rows to look after
 TROUBLE = 30.0  # seconds after a round that failed
 log = structlog.get_logger()

@@ -22,7 +22,7 @@ from gateway.mailbox.replies import submission_refusal
 from gateway.mailbox.sending import mime, queue
 from gateway.mailbox.sending.answered import note_answer
 from gateway.mailbox.sending.draft import Prepared, prepare
-from gateway.mailbox.sending.ending import accounted, failed
+from gateway.mailbox.sending.ending import accounted, failed, remembered
 from gateway.mailbox.sending.go import go
 from gateway.mailbox.sending.record import (
     DRAFTING,
@@ -135,7 +135,9 @@ class _Submission:
 
     async def _again(self, record: Record) -> str:
         self._owe(record.row.queue_id)
-        if record.row.state not in TAKEN and not record.row.queued:
+        if record.row.state in TAKEN:
+            await remembered(self._ctx, record)
+        elif not record.row.queued:
             prepared = await self._prepared(record.work.message_id)
             await self._sent(record, prepared, resumed=True)
         log.info(

@@ -20,12 +20,19 @@ log = structlog.get_logger()
 async def accounted(ctx: AccountContext, record: Record) -> None:
     """Graph has it. The row stays until the client is known to know."""
     now, work = ctx.clock.time(), record.work
-    record.row.due = int(now + (KEPT if work.refused else ctx.settings.retry_window))
     record.row.holder, record.row.lease = "", 0
-    await record.save(ctx, STRAYING if work.strays else SENT)
+    record.row.state = STRAYING if work.strays else SENT
+    await remembered(ctx, record)
     ctx.sent.add(work.message_id, now)
     ctx.outgoing.left()
     await expect_exchange(ctx, work.message_id, work.draft)
+
+
+async def remembered(ctx: AccountContext, record: Record) -> None:
+    """It is sent; from now on its client has the whole window to come again, for it may not have heard us."""
+    window = KEPT if record.work.refused else ctx.settings.retry_window
+    record.row.due = int(ctx.clock.time() + window)
+    await record.save(ctx)
 
 
 async def failed(ctx: AccountContext, record: Record, error: GraphError) -> None:
