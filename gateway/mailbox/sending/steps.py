@@ -35,16 +35,23 @@ class Steps:
         """Until Graph has taken the message. GraphError: a final one (`is_final`) means that it was not sent; after any
         other it may have been, and the row is to be taken up again."""
         drafted = self._record.row.state == SENDING
+        if self._resumed:
+            await self._take_up(drafted=drafted)
         if not drafted:
             await self._create()
         await self._send(maybe=drafted)
+
+    async def _take_up(self, *, drafted: bool) -> None:
+        """The row is young again: what is tried now may be done by Graph some minutes from now. Nobody knows how often
+        a draft was asked for."""
+        self._record.work.strays |= not drafted
+        await self._record.save(self._ctx)
 
     # -- a draft --
 
     async def _create(self) -> None:
         record = self._record
         found = await self._find() if self._resumed else None
-        record.work.strays |= self._resumed  # nobody knows how often it was tried
         record.work.draft = (await self._created(found)).id
         await record.save(self._ctx, SENDING)
 
