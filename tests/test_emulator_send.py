@@ -288,7 +288,9 @@ def deferred(kit: Kit, seconds: float) -> str:
     """A draft with a time to send, sent."""
     name = kit.draft(MINE)
     date = datetime.fromtimestamp(kit.clock.at + seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    kit.patch(f"/messages/{name}", {"singleValueExtendedProperties": [{"id": "SystemTime 0x3FEF", "value": date}]})
+    kit.patch(
+        f"/messages/{name}", {"singleValueExtendedProperties": [{"id": "SystemTime 0x3FEF", "value": date}]}
+    )
     kit.settle()
     assert kit.post(f"/messages/{name}/send").status == 202
     return name

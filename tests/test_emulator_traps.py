@@ -703,7 +703,9 @@ async def test_trap_49_of_several_prefer_headers_the_last_counts():
 def test_section_6_3_a_time_to_send_is_waited_for():
     def look(kit):
         name = kit.draft(MAIL.replace(b"dora@example.net", b"alice@example.com"))
-        body = {"singleValueExtendedProperties": [{"id": "SystemTime 0x3FEF", "value": "2031-01-01T00:00:00Z"}]}
+        body = {
+            "singleValueExtendedProperties": [{"id": "SystemTime 0x3FEF", "value": "2031-01-01T00:00:00Z"}]
+        }
         kit.patch(f"/messages/{name}", body)
         kit.settle()
         assert kit.post(f"/messages/{name}/send").status == 202

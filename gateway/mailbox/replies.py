@@ -120,8 +120,12 @@ def _is_folder_gone(error: GraphError) -> bool:
 
 def submission_refusal(error: GraphError) -> SubmissionRefused:
     """What an SMTP front end answers."""
-    if isinstance(error, SignInFailed) and error.status:  # Graph's own 401 again and again, not a refused sign-in
-        return SubmissionRefused(451, "4.7.0", "Exchange does not accept the gateway's sign-in now, try again later")
+    if (
+        isinstance(error, SignInFailed) and error.status
+    ):  # Graph's own 401 again and again, not a refused sign-in
+        return SubmissionRefused(
+            451, "4.7.0", "Exchange does not accept the gateway's sign-in now, try again later"
+        )
     status, enhanced, text = SUBMISSION_REPLIES[_kind(error)]
     return SubmissionRefused(status, enhanced, text)
 

@@ -21,8 +21,8 @@ NO_OBJECT_ID = ObjectId("")
 class Need(IntFlag):
     """What a row must hold: INDEX is memory, META a listing (hundreds per request), SIZE an exact size by decision 3's
     rule, MIME one GET per message. Without any request: STORED, what the store has in the row (object ids, save date);
-    FACTS, `meta` where it is known already. PREVIEW, beside META: one that was not kept is made up for. STRUCTURE, beside
-    MIME: both of its renderings."""
+    FACTS, `meta` where it is known already. PREVIEW, beside META: one that was not kept is made up for. STRUCTURE,
+    beside MIME: both of its renderings."""
 
     INDEX = 0
     META = 1
