@@ -366,7 +366,9 @@ async def test_the_clients_copy_in_sent_is_exchanges_copy(box: Box) -> None:
     (uid,) = await append(box.w.ctx, box.folder("sentitems"), [incoming(raw, Flags.of([b"\\Seen"]), None)])
     (row,) = await box.sync("sentitems")
     assert row.uid == uid and await box.octets(row) == raw and row.flags == Flags.of([b"\\Seen"])
-    assert len(await box.w.listing("sentitems")) == 1
+    assert len(await eventually(lambda: box.w.listing("sentitems"))) == 1
+    (row,) = await box.sync("sentitems")
+    assert row.uid == uid and await box.octets(row) == raw
 
 
 async def test_no_right_to_send_is_a_5_7_60(box: Box) -> None:

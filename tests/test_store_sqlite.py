@@ -261,6 +261,7 @@ async def test_an_answer_is_given_only_for_what_is_stored_when_the_disk_fills_up
     bodies = {MessageId(f"m{n}"): rng.randbytes(rng.choice([100, 30_000, 90_000])) for n in range(40)}
     jobs = [put_original(store, ME, id, data) for id, data in bodies.items()]
     results = await asyncio.gather(*jobs, return_exceptions=True)
-    assert {type(result) for result in results} == {type(None), Unavailable}
+    # How many share a transaction is a matter of time: perhaps none of them found room.
+    assert Unavailable in {type(result) for result in results} <= {type(None), Unavailable}
     for (id, data), result in zip(bodies.items(), results, strict=True):
         assert await store.original(ME, id) == (data if result is None else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 import pytest
 from hypothesis import given
@@ -55,7 +56,7 @@ def test_no_text_breaks_out_of_its_line(text: str, code: bytes, kind: Kind) -> N
     out = Out()
     out.status(b"a", kind, text, code)
     out.continuation(text)
-    line = rb"[\x20-\x5a\x5c\x5e-\x7e\x5b][\x20-\x7e]*"
+    line = rb"[\x20-\x7e]+"
     answer = out.take()
     code_pattern = rb"\[[\x20-\x5c\x5e-\x7e]+\] " if code else b""
     assert re.fullmatch(
@@ -132,7 +133,9 @@ def test_mailbox_names_come_back(name: str, utf8: bool) -> None:
     encoded = encode.mailbox(name, utf8)
     head, separator, tail = encoded.partition(b"\r\n")
     cursor = Cursor((head, tail, b"") if separator else (head,), DEFAULT_LIMITS, utf8=utf8)
-    assert cursor.list_mailbox() == name
+    assert cursor.list_mailbox() == unicodedata.normalize(
+        "NFC", name
+    )  # names are compared that way (RFC 9051 5.1)
 
 
 @given(st.text())
