@@ -53,10 +53,11 @@ class Hierarchy:
         """What the store remembers, and how old it is: enough to answer while Graph is away, and while it is young
         without Graph."""
         ctx = self._ctx
-        self._keep(await ctx.store.folders(ctx.account))
+        # The link first: folders read before it may be those of another process that has not named them all yet.
+        self._link = link = await ctx.store.hierarchy_link(ctx.account) or ""
         heard = await ctx.store.hierarchy_synced(ctx.account)
-        whole = self.rows and await ctx.store.hierarchy_link(ctx.account)
-        if whole and 0 <= (age := ctx.clock.time() - heard) <= YOUNG:
+        self._keep(await ctx.store.folders(ctx.account))
+        if link and self.rows and 0 <= (age := ctx.clock.time() - heard) <= YOUNG:
             self.synced = ctx.clock.monotonic() - age
 
     async def reload(self) -> None:
@@ -69,7 +70,7 @@ class Hierarchy:
 
     async def _sync(self, priority: Priority) -> None:
         before, rows = self.tree, self.rows
-        link = await self._ctx.store.hierarchy_link(self._ctx.account)
+        link = await self._ctx.store.hierarchy_link(self._ctx.account) or ""
         if self._link not in (None, link):  # what another process walked, Graph will not tell us any more
             await self.load()
         self._link = link
